@@ -1,0 +1,31 @@
+"""What MPI launchers put into the environment of their ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_OUTER_MPI = (
+    *("OMPI_", "PMIX_", "PRTE_", "ORTE_", "PMI_", "PMI2_", "HYDI_", "HYDRA_", "MPI_LOCAL", "MPIR_", "I_MPI_"),
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_STEP", "SLURM_CPU_BIND", "SLURM_MPI_TYPE"),
+    "SLURM_DISTRIBUTION",
+)
+"""Starts of the names of variables by which a launcher tells a process that it is a rank."""
+
+
+_RANK = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
+
+
+def rank_by_launcher(environment: Mapping[str, str]) -> int | None:
+    """The rank that an MPI launcher has given this process, known before MPI starts; None without a launcher."""
+    for name in _RANK:
+        if environment.get(name, "").isdecimal():
+            return int(environment[name])
+    return None
+
+
+def without_mpi(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` without what an MPI launcher has put there for its own ranks.
+
+    A child that sees these takes itself for a rank: under Open MPI it aborts, under MPICH it hangs.
+    """
+    return {name: value for name, value in environment.items() if not name.startswith(_OUTER_MPI)}

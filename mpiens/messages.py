@@ -1,0 +1,155 @@
+"""What ranks say to each other. Frozen values; no behaviour.
+
+==============  =================  ==================================================================
+message         from -> to         meaning
+==============  =================  ==================================================================
+Setup           driver -> all      how to run trials; the first message
+Ready           root -> driver     the group is set up and takes trials
+SetupFailed     member -> driver   the group cannot be set up
+Assign          driver -> root     run these trials, in this order
+Result          root -> driver     an attempt has ended; carries its record, packed for the store
+GroupStuck      member -> driver   the group disagrees about a trial and cannot go on
+Shutdown        driver -> all      no more work
+==============  =================  ==================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from mpiens.layout import Layout
+from mpiens.record import Params
+from mpiens.trial import TrialState
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What a worker must know of the spec's `model` part.
+
+    Attributes:
+        kind: Which adapter runs it.
+        target: ``path.py:function`` or ``package.module:function``, or the script's path; paths are absolute.
+        setup: Function to call once on every rank, in the form of `target`.
+        library: Compiled mechanisms to load, or None.
+        fixed: Constants that every trial gets.
+        folder: The spec's folder, absolute.
+    """
+
+    kind: Literal["python", "netpyne"]
+    target: str
+    folder: str
+    setup: str | None = None
+    library: str | None = None
+    fixed: Params = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a worker must know of the run.
+
+    Attributes:
+        layout: Who does what.
+        model: What to run.
+        objectives: Names that the model must return.
+        seed: Root of the trials' seeds.
+        run_dir: Run directory, absolute.
+        group_timeout_s: How long members of a group may disagree that a trial has ended, once one has failed.
+    """
+
+    layout: Layout
+    model: ModelSettings
+    objectives: tuple[str, ...]
+    seed: int
+    run_dir: str
+    group_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The group is set up."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetupFailed:
+    """The group cannot be set up.
+
+    Attributes:
+        error: One line that names the cause.
+        is_usage: The spec is to blame, rather than the model's code or the machine.
+    """
+
+    group: int
+    rank: int
+    error: str
+    is_usage: bool = False
+
+
+class Assignment(NamedTuple):
+    """One attempt at one trial."""
+
+    number: int
+    attempt: int
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Trials to run, in this order, after those assigned before."""
+
+    assignments: tuple[Assignment, ...]
+
+
+class Result(NamedTuple):
+    """How an attempt has ended. A named tuple, because there may be a hundred thousand of them a second.
+
+    Attributes:
+        number: The trial.
+        attempt: Which dispatch of it.
+        state: COMPLETE, PRUNED or FAIL.
+        values: Objectives in the order of the spec; empty unless COMPLETE.
+        started_s: Start, in seconds since 1970 (UTC).
+        elapsed_s: How long it ran.
+        error: Cause of a failure, one line; empty otherwise.
+        retry: The cause may pass, so that another attempt makes sense.
+        record: The packed `TrialRecord`; empty for a failure, which the driver may want to try again.
+    """
+
+    number: int
+    attempt: int
+    state: TrialState
+    values: tuple[float, ...]
+    started_s: float
+    elapsed_s: float
+    error: str
+    retry: bool
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Attempts that have ended, in the order in which they ran."""
+
+    group: int
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStuck:
+    """One member has ended a trial and the others have not, for longer than `Setup.group_timeout_s`."""
+
+    group: int
+    rank: int
+    number: int
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """No more work."""
+
+
+Message = Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Shutdown
