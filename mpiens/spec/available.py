@@ -1,0 +1,82 @@
+"""What this version does not act on yet, as data: a part that is valid here is refused rather than ignored.
+
+Whoever builds a feature removes its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pydantic import BaseModel
+
+from mpiens.errors import SpecError, UnavailableError
+from mpiens.spec.load import LoadedSpec, combined
+from mpiens.spec.schema import Spec
+
+ALGORITHMS_BUILT = ("grid", "random", "tpe")
+
+UNAVAILABLE_KEYS = (
+    "model.command",
+    "model.result",
+    "model.ranks",
+    "model.threads",
+    "model.launch",
+    "model.prepare",
+    "model.reuse",
+    "model.seeds",
+    "model.results",
+    "search.constraints",
+    "search.start",
+    "search.from_",
+    "search.pruner",
+    "limits.trial_timeout",
+)
+"""Refused when they stand in the spec with anything but their default."""
+
+UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
+    "model.isolation": (lambda spec: spec.model.isolation == "process", "use isolation: none"),
+    "search.algorithm": (
+        lambda spec: spec.search.algorithm not in ALGORITHMS_BUILT,
+        f"use one of {', '.join(ALGORITHMS_BUILT)}",
+    ),
+    "search.objectives": (lambda spec: len(spec.search.objectives) > 1, "keep one objective"),
+    "search.repeats": (
+        lambda spec: spec.search.repeats > 1 and spec.search.algorithm != "grid",
+        "use repeats: 1, or algorithm: grid",
+    ),
+    "search.options": (
+        lambda spec: bool(spec.search.options) and spec.search.algorithm not in ("random", "tpe"),
+        "remove it",
+    ),
+    "store.writers": (lambda spec: spec.store.writers > 0, "use writers: 0"),
+    # Its default is not acted on either, so that it must not be promised.
+    "limits.drain": (lambda spec: "drain" in spec.limits.model_fields_set, "remove it"),
+    "limits.walltime": (lambda spec: spec.limits.walltime != "auto", "use walltime: auto"),
+}
+"""Refused when the condition holds; and what to do instead."""
+
+
+def check_available(loaded: LoadedSpec) -> None:
+    """Refuse what is valid but not acted on.
+
+    Raises:
+        UnavailableError: There is such a part; the error lists them all.
+    """
+    problems = [loaded.located(problem) for problem in _problems(loaded.spec)]
+    if problems:
+        raise combined(problems)
+
+
+def _problems(spec: Spec) -> Iterator[SpecError]:
+    for path in UNAVAILABLE_KEYS:
+        part_name, field = path.split(".")
+        part: BaseModel = getattr(spec, part_name)
+        if field in part.model_fields_set and getattr(part, field) != type(part).model_fields[field].default:
+            yield _unavailable(path.removesuffix("_"), "remove it")
+    for path, (applies, mend) in UNAVAILABLE_VALUES.items():
+        if applies(spec):
+            yield _unavailable(path, mend)
+
+
+def _unavailable(key: str, mend: str) -> UnavailableError:
+    return UnavailableError(f"valid, but this version of mpiens does not act on it yet; {mend}", key=key)

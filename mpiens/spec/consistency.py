@@ -1,0 +1,70 @@
+"""Parts of a spec that must go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mpiens.errors import SpecError
+from mpiens.space import Space
+from mpiens.space.values import nearest
+from mpiens.spec.algorithms import GRIDS, WITHOUT_OBJECTIVE, check_algorithm, is_custom
+from mpiens.spec.schema import COUNTED_BY_SPACE, Spec
+
+Check = Callable[[Spec, Space], None]
+
+
+def consistency_problems(spec: Spec, space: Space) -> list[SpecError]:
+    """What does not go together; nothing when all does."""
+    return list(_problems(spec, space))
+
+
+def _problems(spec: Spec, space: Space) -> Iterator[SpecError]:
+    for check in (_check_algorithm, _check_space, _check_objectives, _check_fixed, _check_start):
+        try:
+            check(spec, space)
+        except SpecError as error:
+            yield error
+
+
+def _check_algorithm(spec: Spec, _space: Space) -> None:
+    check_algorithm(spec.search.algorithm)
+
+
+def _check_space(spec: Spec, space: Space) -> None:
+    algorithm, trials = spec.search.algorithm, spec.search.trials
+    if algorithm in GRIDS:
+        points = space.grid()
+        if trials is not None and trials != points.count() * spec.search.repeats:
+            repeats = f" and {spec.search.repeats} repeats of each" if spec.search.repeats > 1 else ""
+            raise SpecError(
+                f"{trials} trials, but this grid has {points.count()} points{repeats}; "
+                "a grid's number follows from its space: remove trials",
+                key="search.trials",
+            )
+    elif not is_custom(algorithm) and algorithm not in COUNTED_BY_SPACE:
+        space.searchable()
+
+
+def _check_objectives(spec: Spec, _space: Space) -> None:
+    search = spec.search
+    if not search.objectives and search.algorithm not in WITHOUT_OBJECTIVE and not is_custom(search.algorithm):
+        raise SpecError(
+            f"{search.algorithm} needs an objective, such as objectives: {{loss: minimize}}; "
+            "without one use grid or random",
+            key="search.objectives",
+        )
+
+
+def _check_fixed(spec: Spec, space: Space) -> None:
+    for name in spec.model.fixed:
+        if name in space.names:
+            raise SpecError("is a parameter of the space too; remove one of the two", key=f"model.fixed.{name}")
+
+
+def _check_start(spec: Spec, space: Space) -> None:
+    for index, point in enumerate(spec.search.start):
+        for name in point:
+            if name not in space.names:
+                raise SpecError(
+                    f"no parameter of the space{nearest(name, space.names)}", key=f"search.start.{index}.{name}"
+                )

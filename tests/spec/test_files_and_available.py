@@ -1,0 +1,119 @@
+"""What is missing on disk, and what is valid but not acted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mpiens.errors import SpecError, UnavailableError
+from mpiens.spec import check_available, check_files, parse_spec
+from mpiens.spec.algorithms import ALGORITHMS
+from mpiens.spec.available import ALGORITHMS_BUILT, UNAVAILABLE_KEYS, UNAVAILABLE_VALUES
+from mpiens.spec.schema import Spec
+
+
+def test_all_files_are_there(folder: Path, full: str) -> None:
+    check_files(parse_spec(full, "spec.yaml"))
+    check_files(parse_spec(full.replace("model.py:", "package.module:"), folder / "spec.yaml"))
+
+
+def test_missing_files_are_listed_with_similar_ones(folder: Path, full: str) -> None:
+    text = full.replace("model.py:simulate", "mdoel.py:simulate").replace("mechanisms: mod ", "mechanisms: mods ")
+    with pytest.raises(SpecError) as caught:
+        check_files(parse_spec(text, "spec.yaml"))
+    assert str(caught.value).splitlines() == [
+        f"spec.yaml:6: model.python: no such file: {folder / 'mdoel.py'}; similar there: model.py",
+        f"spec.yaml:10: model.mechanisms: no such folder: {folder / 'mods'}; similar there: mod, model.py",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("python: model.py:simulate", "netpyne: init.py", "model.netpyne: no such file"),
+        ("python: model.py:simulate", "netpyne: mod", "model.netpyne: expected a file, but"),
+        ("model.py:simulate", "nowhere/model.py:simulate", "there is no folder"),
+        ("model.py:setup", "stup.py:setup", "model.setup: no such file"),
+        ("mechanisms: mod ", "mechanisms: model.py ", "model.mechanisms: expected a folder"),
+        ("mechanisms: mod ", "mechanisms: empty ", "no .mod file in"),
+        ("algorithm: tpe", "algorithm: own.py:Sampler", "search.algorithm: no such file"),
+        ("isolation: none ", "prepare: prep.py:f ", "model.prepare: no such file"),
+        ("output: runs/ca3", "output: model.py", "output: expected a directory"),
+    ],
+)
+def test_each_missing_file(folder: Path, full: str, old: str, new: str, words: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(SpecError, match=words) as caught:
+        check_files(parse_spec(full.replace(old, new), "spec.yaml"))
+    assert str(folder) in str(caught.value)
+
+
+def test_what_is_acted_on(small: str, full: str) -> None:
+    check_available(parse_spec(small, "spec.yaml", ["search.repeats=3", "groups={size: 2, max_concurrent: 3}"]))
+    check_available(parse_spec(full.replace("trial_timeout: 20m, ", "").replace(", drain: 5m", ""), "spec.yaml"))
+    check_available(parse_spec(small, "spec.yaml", ["model={netpyne: init.py, reuse: false, seeds: fixed}"]))
+    check_available(
+        parse_spec(small, "spec.yaml", ["search={algorithm: random, trials: 3, batch: 2, options: {seed: 1}}"])
+    )
+
+
+def test_message(full: str) -> None:
+    with pytest.raises(UnavailableError) as caught:
+        check_available(parse_spec(full, "spec.yaml"))
+    assert str(caught.value).splitlines() == [
+        "spec.yaml:28: limits.trial_timeout: valid, but this version of mpiens does not act on it yet; remove it",
+        "spec.yaml:28: limits.drain: valid, but this version of mpiens does not act on it yet; remove it",
+    ]
+
+
+SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("model={command: [./solver]}", "model.command"),
+        ("model={command: [./solver], result: {marker: X}}", "model.result"),
+        ("model.ranks=2", "model.ranks"),
+        ("model.ranks=n * 2", "model.ranks"),
+        ("model.threads=2", "model.threads"),
+        ("model.launch=srun", "model.launch"),
+        ("model.prepare=model.py:prepare", "model.prepare"),
+        ("model.reuse=true", "model.reuse"),
+        ("model.seeds=per_trial", "model.seeds"),
+        ("model.results=[simData]", "model.results"),
+        ("model.isolation=process", "model.isolation"),
+        (SEARCH + "constraints: [c]}", "search.constraints"),
+        (SEARCH + "start: [{a: 1}]}", "search.start"),
+        (SEARCH + "from: old.run}", "search.from"),
+        (SEARCH + "pruner: median}", "search.pruner"),
+        (SEARCH + "repeats: 2}", "search.repeats"),
+        ("search={algorithm: tpe, trials: 3, objectives: {a: minimize, b: maximize}}", "search.objectives"),
+        ("search.options.x=1", "search.options"),
+        ("search={algorithm: own.py:Sampler, trials: 3}", "search.algorithm"),
+        ("store.writers=1", "store.writers"),
+        ("limits.trial_timeout=5m", "limits.trial_timeout"),
+        ("limits.walltime=4h", "limits.walltime"),
+        ("limits.drain=5m", "limits.drain"),
+    ],
+)
+def test_each_unavailable_part(small: str, override: str, key: str) -> None:
+    with pytest.raises(UnavailableError) as caught:
+        check_available(parse_spec(small, "spec.yaml", [override]))
+    assert f"{key}: valid, but this version of mpiens does not act on it yet; " in str(caught.value)
+
+
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in ALGORITHMS_BUILT])
+def test_algorithms_to_come(small: str, algorithm: str) -> None:
+    override = f"search={{algorithm: {algorithm}, trials: 3, objectives: {{loss: minimize}}}}"
+    with pytest.raises(UnavailableError, match=r"search.algorithm: valid.*grid, random, tpe"):
+        check_available(parse_spec(small, "spec.yaml", [override]))
+
+
+def test_the_tables_name_keys_that_exist() -> None:
+    for path in (*UNAVAILABLE_KEYS, *UNAVAILABLE_VALUES):
+        part, field = path.split(".")
+        annotation = Spec.model_fields[part].annotation
+        assert annotation is not None
+        assert field in annotation.model_fields
