@@ -1,0 +1,8 @@
+"""Where results are kept: journals, segments and results.h5, and how they are read."""
+
+from __future__ import annotations
+
+from mpiens.store.reader import Results, open_results
+from mpiens.store.writer import FileStore
+
+__all__ = ["FileStore", "Results", "open_results"]

@@ -1,0 +1,28 @@
+"""What a store is to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+RunState = Literal["running", "stopped", "complete"]
+
+
+class Store(Protocol):
+    """Keeps the records of finished trials. When `append` has returned, a record survives a kill of this process."""
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Write packed `TrialRecord`s.
+
+        Raises:
+            StoreError: It cannot be written; the message names file and cause.
+        """
+
+    def sync(self) -> None:
+        """Force what was appended to the disk, so that it survives the machine."""
+
+    def seal(self) -> None:
+        """Turn what was appended into a segment, and renew results.h5."""
+
+    def finish(self, state: RunState) -> None:
+        """Seal, and when `state` is complete make results.h5 self-contained. The store is closed."""

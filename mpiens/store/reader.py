@@ -1,0 +1,291 @@
+"""Results of a run, while it goes on or later."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import h5py
+import numpy as np
+
+from mpiens.errors import StoreError
+from mpiens.store.base import RunState
+from mpiens.store.columns import Column, Form, decoded, take
+from mpiens.store.files import store_error
+from mpiens.store.grid import grid_dataset
+from mpiens.store.hdf5 import Facts, is_json_text, keys, node_path, opened, read_facts
+from mpiens.store.segment import bare
+from mpiens.store.table import NUMBER, PARAMS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+_T = TypeVar("_T")
+_ATTEMPTS = 20
+_BEHIND = ("attempt", "group", "seed", "started_s", "elapsed_s", "error")
+
+
+class _Stale(Exception):
+    """Some of the trials are not in the file, or cannot be seen at this moment."""
+
+
+class UnknownResult(StoreError, KeyError):
+    """No trial has a result of this name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def open_results(path: str | Path) -> Results:
+    """Open the results of a run, which may be going on.
+
+    Args:
+        path: The run directory, or its results.h5.
+
+    Raises:
+        StoreError: There is nothing there, or it cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        near = [str(found) for found in path.parent.glob("*.run")] if path.parent.is_dir() else []
+        hint = difflib.get_close_matches(str(path), near, 1, 0.4)
+        raise StoreError(
+            f"{path}: no such file or folder; expected a run directory or a results.h5"
+            + (f"; did you mean {hint[0]}?" if hint else "")
+        )
+    if path.is_dir():
+        if not (path / "results.h5").exists():
+            raise StoreError(f"{path}: no results.h5 in this folder; expected the directory of a run")
+        path = path / "results.h5"
+    return Results(path)
+
+
+class Results:
+    """The trials that were finished when this was opened; open again to see later ones.
+
+    Nothing is kept open between two reads, so that a run that goes on may replace its files.
+
+    Args:
+        path: A results.h5.
+
+    Attributes:
+        path: The file.
+        name: The run's label.
+        state: running, stopped or complete.
+        spec: Text of the spec.
+        provenance: Where the run comes from.
+        directions: ``minimize`` or ``maximize`` by objective.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        facts, self.state, self._keys, numbers = self._read(_first_look)
+        self.name = facts.name
+        self.spec = facts.spec
+        self.provenance = dict(facts.provenance)
+        self.directions = dict(facts.objectives)
+        self._numbers = np.sort(numbers)
+
+    state: RunState
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __repr__(self) -> str:
+        counts = self._read(lambda file: self._column(file, STATE).data)
+        states = ", ".join(f"{np.count_nonzero(counts == value)} {name}" for name, value in STATES.items())
+        names = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
+        return f"<Results of {self.name!r} ({self.state}): {len(self)} trials ({states}); results: {names or 'none'}>"
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open between reads; here for code that treats this like a file."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the results."""
+        return tuple(name for group, name in self._keys if group == RESULTS)
+
+    def __getitem__(self, name: str) -> np.ndarray | list[Any]:
+        """A result or an objective of every trial, in the order of `trials`.
+
+        Returns:
+            An array ``[n_trials, ...]``; a list of arrays where shapes differ; a list of values where types differ,
+            with None where a trial has none.
+
+        Raises:
+            UnknownResult: There is no such result.
+        """
+        for group in (RESULTS, VALUES):
+            if (group, name) in self._keys:
+                return decoded(self._read(functools.partial(self._column, key=(group, name))))
+        known = [*self.names, *self.directions]
+        near = difflib.get_close_matches(str(name), known, 3, 0.5) or known[:10]
+        raise UnknownResult(
+            f"{self.path}: no result {name!r}; " + (f"nearest: {', '.join(near)}" if near else "no trial has a result")
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return any((group, name) in self._keys for group in (RESULTS, VALUES))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    @functools.cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial, by number. Columns as Optuna names them.
+
+        Raises:
+            StoreError: pandas is not installed, or the file cannot be read.
+        """
+        pandas = _analysis_library("pandas")
+        columns = self._read(lambda file: {key: self._column(file, key) for key in self._keys if key[0] != RESULTS})
+        names = {value: name for name, value in STATES.items()}
+        frame = {
+            "number": columns[NUMBER].data,
+            "state": np.array([names.get(value, "") for value in columns[STATE].data.tolist()], dtype=object),
+        }
+        for prefix, group in (("params_", PARAMS), ("values_", VALUES)):
+            for key, column in columns.items():
+                if key[0] == group:
+                    frame[prefix + key[1]] = _for_pandas(decoded(column))
+        for name in _BEHIND:
+            frame[name] = _for_pandas(decoded(columns[TRIALS, name]))
+        made: pd.DataFrame = pandas.DataFrame(frame)
+        return made
+
+    @property
+    def best(self) -> pd.Series[Any] | None:
+        """The row of `trials` with the best objective; None while no trial is COMPLETE.
+
+        Raises:
+            StoreError: The run has no objective, or several.
+        """
+        if len(self.directions) != 1:
+            found = f"{len(self.directions)} objectives: {', '.join(self.directions)}" if self.directions else "none"
+            raise StoreError(f"{self.path}: `best` needs a run with one objective, this one has {found}; use `trials`")
+        ((name, direction),) = self.directions.items()
+        complete = self.trials[self.trials["state"] == "COMPLETE"]
+        values = complete[f"values_{name}"].to_numpy()
+        if not np.isfinite(values).any():
+            return None
+        index = np.nanargmin(values) if direction == "minimize" else np.nanargmax(values)
+        row: pd.Series[Any] = complete.iloc[int(index)]
+        return row
+
+    def to_xarray(self) -> xr.Dataset:
+        """The results of a full grid, with the parameters as dimensions.
+
+        Points that occur several times, all of them equally often, have a dimension ``repeat`` (by trial number).
+
+        Raises:
+            StoreError: The trials do not form a full grid, or xarray is not installed.
+        """
+        params = self._read(lambda file: {key[1]: self._column(file, key) for key in self._keys if key[0] == PARAMS})
+        variables = {name: self[name] for name in [*self.directions, *self.names]}
+        states = self._read(lambda file: self._column(file, STATE).data)
+        names = {value: name for name, value in STATES.items()}
+        variables["state"] = np.array([names.get(value, "") for value in states.tolist()])
+        variables["number"] = self._numbers
+        dataset: xr.Dataset = grid_dataset(
+            _analysis_library("xarray"),
+            self.path,
+            {name: decoded(column) for name, column in params.items()},
+            variables,
+            {"name": self.name, "state": self.state},
+        )
+        return dataset
+
+    def _column(self, file: h5py.File, key: Key) -> Column:
+        """A column of the trials that this object shows, by number."""
+        node = file[node_path(key)]
+        is_json = is_json_text(node)
+        if isinstance(node, h5py.Group):
+            data, offsets, shapes = bare(node["values"][()]), node["offsets"][()], node["shapes"][()]
+            column = Column(Form(frozenset([data.dtype.str]), None, shapes.shape[1]), data, _NONE, offsets, shapes)
+        else:
+            data = bare(node[()])
+            form = Form(frozenset([data.dtype.str]), data.shape[1:], data.ndim - 1, is_json=is_json)
+            column = Column(form, data, _NONE)
+        numbers = file[node_path(NUMBER)][()]
+        order = np.argsort(numbers, kind="stable")
+        # The run may have gone on since this object was made: later trials are not part of it.
+        places = np.searchsorted(numbers, self._numbers, sorter=order)
+        rows = order[np.minimum(places, max(len(order) - 1, 0))] if len(order) else order
+        if not np.array_equal(numbers[rows], self._numbers):
+            raise _Stale
+        return take(column, rows)
+
+    def _read(self, read: Callable[[h5py.File], _T]) -> _T:
+        """What `read` returns, from a file whose segments were all there until it was done.
+
+        HDF5 shows fill values where the source of a virtual dataset is gone, without an error. That happens when the
+        run merges its segments at this moment; results.h5 was renewed before, so opening it again helps.
+        """
+        failure: Exception | None = None
+        gone = ""
+        for _attempt in range(_ATTEMPTS):
+            with opened(self.path) as file:
+                try:
+                    found = read(file)
+                    failure = None
+                except (_Stale, OSError, RuntimeError) as error:
+                    failure = error
+                gone = _missing_sources(file, self.path.parent)
+            if failure is None and not gone:
+                return found
+        if gone:
+            raise StoreError(
+                f"{self.path}: it shows rows of {gone}, which is not there; results.h5 of a run that has not ended "
+                "needs the folder segments/ beside it: copy the whole run directory"
+            )
+        if isinstance(failure, _Stale):
+            raise StoreError(f"{self.path}: trials that were there before are gone: another run was put in its place")
+        raise store_error(self.path, "read", failure or RuntimeError("unknown")) from failure
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
+def _first_look(file: h5py.File) -> tuple[Facts, RunState, list[Key], np.ndarray]:
+    facts, state = read_facts(file)
+    return facts, state, keys(file), file[node_path(NUMBER)][()]
+
+
+def _missing_sources(file: h5py.File, root: Path) -> str:
+    """Name of a segment that is gone, or an empty string."""
+    number = file[node_path(NUMBER)]
+    if number.is_virtual:
+        for source in number.virtual_sources():
+            name: str = source.file_name.replace("%%", "%")
+            if not (root / name).exists():
+                return name
+    return ""
+
+
+def _for_pandas(values: np.ndarray | list[Any]) -> np.ndarray:
+    if isinstance(values, np.ndarray) and values.dtype.kind != "U":
+        return values
+    made = np.empty(len(values), dtype=object)
+    made[:] = values.tolist() if isinstance(values, np.ndarray) else values
+    return made
+
+
+def _analysis_library(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise StoreError(f"{name} is not installed ({error}); pip install 'mpiens[analysis]'") from error

@@ -1,0 +1,67 @@
+"""Which columns a run has: the one place that knows the layout of results.h5 below its root. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from mpiens.record import TrialRecord
+from mpiens.store.columns import MISSING, Column, Form, column, fixed_column, text_column
+from mpiens.trial import TrialState
+
+Key = tuple[str, str]
+"""Group and name of a column."""
+
+Table = dict[Key, Column]
+"""Columns of the same length."""
+
+TRIALS, PARAMS, VALUES, RESULTS = "trials", "trials/params", "trials/values", "results"
+GROUPS = (TRIALS, PARAMS, VALUES, RESULTS)
+NUMBER: Key = (TRIALS, "number")
+STATE: Key = (TRIALS, "state")
+
+STATES = {state.name: int(state) for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)}
+"""Members of the enumeration in /trials/state."""
+
+MOST_ERROR_BYTES = 1000
+"""Longer causes are cut: every trial's cause takes as much room as the longest."""
+
+
+def table(records: Sequence[TrialRecord], objectives: Iterable[str] = (), parameters: Iterable[str] = ()) -> Table:
+    """The columns of these records.
+
+    Args:
+        records: One a row, in this order.
+        objectives: Names that have a column even when no record has a value.
+        parameters: Likewise.
+    """
+    columns: Table = {
+        NUMBER: fixed_column((record.number for record in records), "i8"),
+        STATE: fixed_column((int(record.state) for record in records), "i1"),
+        (TRIALS, "attempt"): fixed_column((record.attempt for record in records), "i8"),
+        (TRIALS, "group"): fixed_column((record.group for record in records), "i8"),
+        (TRIALS, "seed"): fixed_column((record.seed for record in records), "i8"),
+        (TRIALS, "started_s"): fixed_column((record.started_s for record in records), "f8"),
+        (TRIALS, "elapsed_s"): fixed_column((record.elapsed_s for record in records), "f8"),
+        (TRIALS, "error"): text_column((record.error for record in records), MOST_ERROR_BYTES),
+    }
+    for name in _names(parameters, (record.params for record in records)):
+        columns[PARAMS, name] = column([record.params.get(name, MISSING) for record in records], strict=True)
+    complete = [record.values if record.state is TrialState.COMPLETE else {} for record in records]
+    for name in _names(objectives, complete):
+        columns[VALUES, name] = fixed_column((values.get(name, float("nan")) for values in complete), "f8")
+    for name in _names((), (record.results for record in records)):
+        columns[RESULTS, name] = column([record.results.get(name, MISSING) for record in records])
+    return columns
+
+
+def absent_form(key: Key) -> Form:
+    """Form of a column in a part of the run that does not have it."""
+    return Form(has_missing=key[0] in (PARAMS, RESULTS), strict=key[0] == PARAMS)
+
+
+def _names(declared: Iterable[str], mappings: Iterable[Mapping[str, object]]) -> list[str]:
+    names = dict.fromkeys(declared)
+    for mapping in mappings:
+        if mapping.keys() - names.keys():
+            names.update(dict.fromkeys(mapping))
+    return list(names)
