@@ -1,0 +1,73 @@
+"""What the driver wants done, in this order.
+
+Whoever carries it out answers `Ask` with an `Asked` event and `RecordFailure` with a `Stored` event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mpiens.messages import Assignment
+from mpiens.record import Params
+from mpiens.samplers.base import FinishedTrial
+
+Outcome = Literal["complete", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Get points from the sampler."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Send trials to a group."""
+
+    group: int
+    assignments: tuple[Assignment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFailure:
+    """Store that a trial has failed for good."""
+
+    number: int
+    attempt: int
+    group: int
+    params: Params
+    started_s: float
+    elapsed_s: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the sampler, in this order."""
+
+    trials: tuple[FinishedTrial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Make everything so far durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """The run has ended.
+
+    Attributes:
+        outcome: complete: every trial is finished; stopped: it can go on later; failed: no group is left.
+        reason: Why, when it is not complete.
+        is_usage: The spec is to blame for a failure.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    is_usage: bool = False
+
+
+Action = Ask | Dispatch | RecordFailure | Tell | Checkpoint | Shutdown

@@ -1,0 +1,79 @@
+"""What can happen to the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpiens.messages import Result
+from mpiens.record import Params
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReady:
+    """A group is set up and takes trials."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLost:
+    """A group can run no more trials.
+
+    Attributes:
+        error: Cause, one line.
+        number: Trial that it was at, or None.
+        is_usage: The spec is to blame.
+    """
+
+    group: int
+    error: str
+    number: int | None = None
+    is_usage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The sampler has answered an `Ask`; fewer points than asked for mean that there are no more."""
+
+    points: list[Params]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """These attempts are finished and their records are safe."""
+
+    group: int
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """These attempts failed; nothing is recorded yet."""
+
+    group: int
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passes.
+
+    Attributes:
+        now_s: Seconds on a clock that never goes back.
+    """
+
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody wants the run to end early.
+
+    Attributes:
+        reason: For the summary, such as ``SIGTERM``.
+    """
+
+    reason: str
+
+
+Event = GroupReady | GroupLost | Asked | Stored | Failed | Tick | StopRequested

@@ -1,0 +1,369 @@
+"""The driver: which group runs which trial, and when the run has ended.
+
+Rule 1: everything that decides about trials and groups lives here. Rule 2: this file knows no clock, no transport, no
+file and no random number; all of that enters as an event and leaves as an action.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailure, Shutdown, Tell
+from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, StopRequested, Stored, Tick
+from mpiens.driver.tally import Tally
+from mpiens.errors import ProtocolError
+from mpiens.messages import Assignment, Result
+from mpiens.record import Params
+from mpiens.samplers.base import FinishedTrial
+from mpiens.trial import FINISHING, TrialEvent, TrialState, advance
+
+SHORT_TRIAL_S = 0.05
+"""Trials below this are queued ahead, because the way to the driver and back would leave the group idle. A longer
+trial is never queued: it would wait behind another while a group may become free."""
+
+QUEUED_WORK_S = 0.005
+"""So much work is queued ahead per group when trials are very short."""
+
+DEEPEST_QUEUE = 64
+
+
+class Phase(enum.Enum):
+    """Where the run is."""
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class DriverConfig:
+    """What the driver must know of the run.
+
+    Attributes:
+        total: Trials that there will be at most.
+        groups: How many groups will say that they are ready, or lost.
+        batch: Size of a generation; 0: asynchronous.
+        max_attempts: How often a trial may be dispatched.
+        checkpoint_every_s: Time between checkpoints.
+        maximize: Direction of the first objective.
+        is_adaptive: The sampler learns from results, so that queueing far ahead would cost search quality.
+    """
+
+    total: int
+    groups: int
+    batch: int = 0
+    max_attempts: int = 1
+    checkpoint_every_s: float = 60.0
+    maximize: bool = False
+    is_adaptive: bool = False
+
+
+@dataclass(slots=True)
+class _LiveTrial:
+    """A trial that is not finished."""
+
+    number: int
+    params: Params
+    state: TrialState = TrialState.WAITING
+    attempt: int = 0
+    group: int = -1
+
+    def advance(self, event: TrialEvent) -> None:
+        self.state = advance(self.number, self.state, event)
+
+
+@dataclass(slots=True)
+class _Group:
+    """A group that takes trials."""
+
+    in_flight: dict[int, None] = field(default_factory=dict)
+
+
+class Driver:
+    """Decides. See `handle`.
+
+    Attributes:
+        tally: Counts so far.
+        phase: Where the run is.
+    """
+
+    def __init__(self, config: DriverConfig) -> None:
+        self.config = config
+        self.tally = Tally(config.total)
+        self.phase = Phase.RUNNING
+        self._live: dict[int, _LiveTrial] = {}
+        self._waiting: deque[_LiveTrial] = deque()
+        self._groups: dict[int, _Group] = {}
+        self._hungry: dict[int, None] = {}
+        self._unheard = config.groups
+        self._asked = 0
+        self._asking = 0
+        self._is_exhausted = False
+        self._generation: list[FinishedTrial] = []
+        self._longest_s: float | None = None
+        self._depth = 1
+        self._checkpoint_due_s: float | None = None
+        self._blame = ("", False)
+        self._stop_reason = ""
+        self._handlers: dict[type[Any], Callable[[Any, list[Action]], None]] = {
+            Stored: self._on_stored,
+            Failed: self._on_failed,
+            Asked: self._on_asked,
+            GroupReady: self._on_group_ready,
+            GroupLost: self._on_group_lost,
+            Tick: self._on_tick,
+            StopRequested: self._on_stop,
+        }
+
+    @property
+    def running(self) -> int:
+        """Trials that have been dispatched and are not finished."""
+        return len(self._live) - len(self._waiting)
+
+    @property
+    def busy_groups(self) -> int:
+        """Groups that have a trial."""
+        return sum(1 for group in self._groups.values() if group.in_flight)
+
+    @property
+    def ready_groups(self) -> int:
+        """Groups that are set up."""
+        return len(self._groups)
+
+    def handle(self, *events: Event) -> list[Action]:
+        """Take in what happened; what is to be done now.
+
+        Raises:
+            ProtocolError: An event that cannot happen now; nothing has changed by it.
+        """
+        actions: list[Action] = []
+        if self.phase is Phase.STOPPED:
+            return actions
+        for event in events:
+            self._handlers[type(event)](event, actions)
+        self._feed(actions)
+        self._end(actions)
+        return actions
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def _on_group_ready(self, event: GroupReady, actions: list[Action]) -> None:  # noqa: ARG002
+        if event.group in self._groups:
+            raise ProtocolError(f"group {event.group} says twice that it is ready")
+        self._unheard -= 1
+        self._groups[event.group] = _Group()
+        self._hungry[event.group] = None
+
+    def _on_group_lost(self, event: GroupLost, actions: list[Action]) -> None:
+        if event.group in self.tally.lost_groups:
+            return
+        self.tally.lost_groups[event.group] = event.error
+        self._blame = (event.error, event.is_usage)
+        group = self._groups.pop(event.group, None)
+        self._hungry.pop(event.group, None)
+        if group is None:
+            self._unheard -= 1
+            return
+        for number in group.in_flight:
+            trial = self._live[number]
+            if event.number is None or number == event.number:
+                self._give_up_attempt(trial, event.group, event.error, True, 0.0, 0.0, actions)
+            else:  # It was queued behind the trial that was lost, and never began.
+                trial.advance(TrialEvent.REQUEUED)
+                trial.attempt -= 1
+                self._waiting.append(trial)
+
+    def _on_asked(self, event: Asked, actions: list[Action]) -> None:  # noqa: ARG002
+        if len(event.points) > self._asking:
+            raise ProtocolError(f"the sampler was asked for {self._asking} points and gave {len(event.points)}")
+        if len(event.points) < self._asking:
+            self._is_exhausted = True
+        self._asking = 0
+        for params in event.points:
+            trial = _LiveTrial(self._asked, params)
+            self._asked += 1
+            self._live[trial.number] = trial
+            self._waiting.append(trial)
+
+    def _on_stored(self, event: Stored, actions: list[Action]) -> None:
+        told = []
+        maximize = self.config.maximize
+        for result in event.results:
+            trial = self._current(event.group, result)
+            if trial is not None:
+                trial.advance(FINISHING[result.state])
+                del self._live[result.number]
+                self.tally.count(result, trial.params, maximize)
+                told.append(FinishedTrial(result.number, result.state, result.values))
+        self._release(event.group, event.results)
+        if not told:
+            return
+        if not self.config.batch:
+            actions.append(Tell(tuple(told)))
+            return
+        self._generation += told
+        if not self._live:
+            self._generation.sort(key=lambda trial: trial.number)
+            actions.append(Tell(tuple(self._generation)))
+            self._generation = []
+
+    def _on_failed(self, event: Failed, actions: list[Action]) -> None:
+        for result in event.results:
+            trial = self._current(event.group, result)
+            if trial is None:
+                continue
+            self._release(event.group, (result,))
+            self._give_up_attempt(
+                trial, event.group, result.error, result.retry, result.started_s, result.elapsed_s, actions
+            )
+
+    def _on_tick(self, event: Tick, actions: list[Action]) -> None:
+        if self._checkpoint_due_s is None:
+            self._checkpoint_due_s = event.now_s + self.config.checkpoint_every_s
+        elif event.now_s >= self._checkpoint_due_s:
+            self._checkpoint_due_s = event.now_s + self.config.checkpoint_every_s
+            actions.append(Checkpoint())
+
+    def _on_stop(self, event: StopRequested, actions: list[Action]) -> None:  # noqa: ARG002
+        self.phase = Phase.DRAINING
+        self._stop_reason = event.reason
+
+    def _current(self, group: int, result: Result) -> _LiveTrial | None:
+        """The trial that this is a result of; None when the attempt has been given up meanwhile."""
+        trial = self._live.get(result.number)
+        if trial is None or trial.attempt != result.attempt or trial.group != group:
+            return None
+        return trial if trial.state is TrialState.RUNNING else None
+
+    # --- decisions --------------------------------------------------------------------------------------------------
+
+    def _give_up_attempt(
+        self,
+        trial: _LiveTrial,
+        group: int,
+        error: str,
+        retry: bool,
+        started_s: float,
+        elapsed_s: float,
+        actions: list[Action],
+    ) -> None:
+        """Try the trial again, or have its failure stored."""
+        if retry and trial.attempt < self.config.max_attempts:
+            trial.advance(TrialEvent.REQUEUED)
+            self.tally.retried += 1
+            self._waiting.appendleft(trial)
+            return
+        actions.append(RecordFailure(trial.number, trial.attempt, group, trial.params, started_s, elapsed_s, error))
+
+    def _release(self, index: int, results: Sequence[Result]) -> None:
+        """These attempts no longer occupy their group."""
+        group = self._groups.get(index)
+        if group is None:
+            return
+        longest_s = self._longest_s or 0.0
+        for result in results:
+            group.in_flight.pop(result.number, None)
+            # A slow decay: one long trial among short ones must stop the queueing for a while.
+            longest_s = max(result.elapsed_s, 0.95 * longest_s)
+        self._longest_s = longest_s
+        if len(group.in_flight) * 2 <= self._depth:
+            self._hungry[index] = None
+
+    def _queue_depth(self) -> int:
+        """How many trials a group may hold, the running one included."""
+        longest_s = self._longest_s
+        if longest_s is None or longest_s >= SHORT_TRIAL_S:
+            return 1
+        if self.config.is_adaptive:
+            return 2
+        depth = int(min(max(2.0, QUEUED_WORK_S / max(longest_s, 1e-9)), DEEPEST_QUEUE))
+        # Towards the end the groups share what is left.
+        left = self.config.total - self.tally.done
+        return min(depth, max(1, left // max(1, len(self._groups))))
+
+    def _feed(self, actions: list[Action]) -> None:
+        """Give trials to the groups that have room; ask for points when there are too few."""
+        if self.phase is not Phase.RUNNING:
+            return
+        depth = self._queue_depth()
+        if depth > self._depth:
+            self._hungry.update(
+                (index, None) for index, group in self._groups.items() if len(group.in_flight) * 2 <= depth
+            )
+        self._depth = depth
+        if not self._hungry:
+            return
+        self._dispatch(actions)
+        left = self.config.total - self._asked
+        if self._asking or self._is_exhausted or not left or not self._hungry:
+            return
+        if self.config.batch:
+            wanted = 0 if self._live or self._generation else self.config.batch
+        else:
+            wanted = sum(max(0, depth - len(self._groups[index].in_flight)) for index in self._hungry)
+        self._asking = min(wanted, left)
+        if self._asking:
+            actions.append(Ask(self._asking))
+
+    def _dispatch(self, actions: list[Action]) -> None:
+        if not self._waiting:
+            return
+        hungry = sorted(self._hungry, key=lambda index: len(self._groups[index].in_flight))
+        share = -(-len(self._waiting) // len(hungry))
+        for index in hungry:
+            group = self._groups[index]
+            assignments = []
+            for _ in range(min(max(0, self._depth - len(group.in_flight)), share, len(self._waiting))):
+                trial = self._waiting.popleft()
+                trial.advance(TrialEvent.DISPATCHED)
+                trial.attempt += 1
+                trial.group = index
+                group.in_flight[trial.number] = None
+                assignments.append(Assignment(trial.number, trial.attempt, trial.params))
+            if assignments:
+                actions.append(Dispatch(index, tuple(assignments)))
+            if len(group.in_flight) >= self._depth:
+                del self._hungry[index]
+
+    def _end(self, actions: list[Action]) -> None:
+        """Has the run ended?"""
+        if any(isinstance(action, (Ask, RecordFailure)) for action in actions):
+            return
+        is_asked = self._is_exhausted or self._asked >= self.config.total
+        if is_asked and not self._live:
+            self._shut_down(Shutdown("complete"), actions)
+        elif not self._groups and not self._unheard:
+            error, is_usage = self._blame
+            self._shut_down(Shutdown("failed", error, is_usage), actions)
+        elif self.phase is Phase.DRAINING and not self.running:
+            self._shut_down(Shutdown("stopped", self._stop_reason), actions)
+
+    def _shut_down(self, action: Shutdown, actions: list[Action]) -> None:
+        self.phase = Phase.STOPPED
+        actions.append(action)
+
+    def check(self) -> None:
+        """Check the invariants; for tests.
+
+        Raises:
+            ProtocolError: One does not hold; the message names it.
+        """
+        in_flight = [number for group in self._groups.values() for number in group.in_flight]
+        waiting = {trial.number for trial in self._waiting}
+        problems: Sequence[tuple[bool, str]] = (
+            (len(in_flight) != len(set(in_flight)), "a trial is in flight in two groups"),
+            (bool(waiting & set(in_flight)), "a trial waits and is in flight"),
+            (not waiting | set(in_flight) <= self._live.keys(), "a finished trial is waiting or in flight"),
+            (any(t.state is not TrialState.WAITING for t in self._waiting), "a waiting trial is not WAITING"),
+            (any(self._live[n].state is not TrialState.RUNNING for n in in_flight), "in flight, but not RUNNING"),
+            (any(t.attempt > self.config.max_attempts for t in self._live.values()), "too many attempts"),
+            (self._asked > self.config.total, "more points asked for than trials wanted"),
+            (any(len(g.in_flight) > DEEPEST_QUEUE for g in self._groups.values()), "a queue is too deep"),
+        )
+        for is_broken, problem in problems:
+            if is_broken:
+                raise ProtocolError(problem)

@@ -1,0 +1,69 @@
+"""What the driver knows of the run so far, for displays, status.json and the summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from mpiens.messages import Result
+from mpiens.record import Params
+from mpiens.trial import TrialState
+
+_MOST_CAUSES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best trial so far."""
+
+    number: int
+    values: tuple[float, ...]
+    params: Params
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a run.
+
+    Attributes:
+        total: Trials that there will be.
+        finished: How many have ended in each state.
+        retried: Attempts that were given up and tried again.
+        busy_s: Time that groups have spent in finished attempts.
+        best: Best complete trial, None before the first and without objectives.
+        causes: Failures by cause.
+        lost_groups: Cause by group, of groups that can run no more.
+    """
+
+    total: int
+    finished: dict[TrialState, int] = field(
+        default_factory=lambda: dict.fromkeys((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), 0)
+    )
+    retried: int = 0
+    busy_s: float = 0.0
+    best: Best | None = None
+    causes: Counter[str] = field(default_factory=Counter)
+    lost_groups: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """Finished trials."""
+        return sum(self.finished.values())
+
+    def count(self, result: Result, params: Params, maximize: bool) -> None:
+        """Take in a finished trial."""
+        self.finished[result.state] += 1
+        self.busy_s += result.elapsed_s
+        if result.state is TrialState.FAIL:
+            known = result.error in self.causes or len(self.causes) < _MOST_CAUSES
+            self.causes[result.error if known else "other causes"] += 1
+        elif result.values:
+            value = result.values[0]
+            old = self.best
+            # On a tie the lower number wins, so that the best does not depend on the order of arrival.
+            if (
+                old is None
+                or (value > old.values[0] if maximize else value < old.values[0])
+                or (value == old.values[0] and result.number < old.number)
+            ):
+                self.best = Best(result.number, result.values, params)

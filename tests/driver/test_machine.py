@@ -1,0 +1,164 @@
+"""The driver's decisions, event by event."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpiens.driver import Driver, DriverConfig
+from mpiens.driver.actions import Ask, Checkpoint, Dispatch, RecordFailure, Shutdown, Tell
+from mpiens.driver.events import Asked, Failed, GroupLost, GroupReady, StopRequested, Stored, Tick
+from mpiens.driver.machine import DEEPEST_QUEUE, SHORT_TRIAL_S
+from mpiens.errors import ProtocolError
+from mpiens.messages import Assignment
+from mpiens.samplers.base import FinishedTrial
+from mpiens.trial import TrialState
+from simulated import result
+
+
+def first_of(number: int, attempt: int = 1) -> Assignment:
+    return Assignment(number, attempt, {"x": number})
+
+
+def started(groups: int = 1, **changes: object) -> Driver:
+    """A driver whose groups have one trial each."""
+    driver = Driver(DriverConfig(total=100, groups=groups, **changes))  # type: ignore[arg-type]
+    assert driver.handle(*map(GroupReady, range(groups))) == [Ask(groups)]
+    actions = driver.handle(Asked([{"x": number} for number in range(groups)]))
+    assert actions == [Dispatch(number, (first_of(number),)) for number in range(groups)]
+    return driver
+
+
+def test_a_ready_group_makes_the_driver_ask_and_dispatch() -> None:
+    driver = started(2)
+    assert driver.running == 2
+    assert driver.busy_groups == 2
+
+
+def test_a_stored_result_is_told_and_the_group_gets_the_next_trial() -> None:
+    driver = started()
+    actions = driver.handle(Stored(0, (result(first_of(0)),)))
+    assert actions == [Tell((FinishedTrial(0, TrialState.COMPLETE, (0.0,)),)), Ask(1)]
+    assert driver.handle(Asked([{"x": 1}])) == [Dispatch(0, (first_of(1),))]
+
+
+def test_a_busy_group_with_long_trials_gets_no_second_one() -> None:
+    driver = started()
+    driver.handle(Stored(0, (result(first_of(0), elapsed_s=SHORT_TRIAL_S),)))
+    assert driver.handle(Asked([{"x": 1}])) == [Dispatch(0, (first_of(1),))]
+    assert driver.handle(Tick(1.0)) == []
+
+
+@pytest.mark.parametrize(("elapsed_s", "depth"), [(0.04, 2), (0.001, 5), (1e-6, DEEPEST_QUEUE)])
+def test_short_trials_are_queued_ahead(elapsed_s: float, depth: int) -> None:
+    driver = started()
+    _, ask = driver.handle(Stored(0, (result(first_of(0), elapsed_s=elapsed_s),)))
+    assert ask == Ask(depth)
+
+
+def test_an_adaptive_sampler_is_asked_for_one_point_ahead_at_most() -> None:
+    driver = started(is_adaptive=True)
+    _, ask = driver.handle(Stored(0, (result(first_of(0), elapsed_s=1e-6),)))
+    assert ask == Ask(2)
+
+
+def test_a_long_trial_among_short_ones_stops_the_queueing() -> None:
+    driver = started()
+    driver.handle(Stored(0, (result(first_of(0), elapsed_s=0.001),)))
+    driver.handle(Asked([{"x": number} for number in range(1, 6)]))
+    driver.handle(Stored(0, (result(first_of(1), elapsed_s=2.0),)))
+    for number in range(2, 5):
+        (told,) = driver.handle(Stored(0, (result(first_of(number), elapsed_s=0.001),)))
+        assert isinstance(told, Tell)
+    assert driver.handle(Stored(0, (result(first_of(5), elapsed_s=0.001),)))[1] == Ask(1)
+
+
+def test_a_failed_attempt_is_tried_again_and_recorded_in_the_end() -> None:
+    driver = started(max_attempts=2)
+    assert driver.handle(Failed(0, (result(first_of(0), TrialState.FAIL),))) == [Dispatch(0, (first_of(0, 2),))]
+    (record,) = driver.handle(Failed(0, (result(first_of(0, 2), TrialState.FAIL),)))[:1]
+    assert record == RecordFailure(0, 2, 0, {"x": 0}, 0.0, 1.0, "boom")
+    stored = result(first_of(0, 2), TrialState.FAIL)
+    assert driver.handle(Stored(0, (stored,)))[0] == Tell((FinishedTrial(0, TrialState.FAIL, ()),))
+    assert driver.tally.causes == {"boom": 1}
+    assert driver.tally.retried == 1
+
+
+def test_a_failure_that_cannot_pass_is_not_tried_again() -> None:
+    driver = started(max_attempts=3)
+    failed = result(first_of(0), TrialState.FAIL)._replace(retry=False)
+    assert isinstance(driver.handle(Failed(0, (failed,)))[0], RecordFailure)
+
+
+def test_a_result_of_an_attempt_that_was_given_up_is_dropped() -> None:
+    driver = started(2, max_attempts=2)
+    driver.handle(GroupLost(0, "killed", 0))
+    driver.handle(Stored(1, (result(first_of(1)),)))
+    assert driver.handle(Stored(0, (result(first_of(0)),))) == []
+    assert driver.tally.done == 1
+
+
+def test_a_generation_is_told_in_the_order_of_its_numbers() -> None:
+    driver = Driver(DriverConfig(total=100, groups=2, batch=3))
+    assert driver.handle(GroupReady(0), GroupReady(1)) == [Ask(3)]
+    driver.handle(Asked([{"x": number} for number in range(3)]))
+    assert driver.handle(Stored(1, (result(first_of(1)),))) == [Dispatch(1, (first_of(2),))]
+    assert driver.handle(Stored(1, (result(first_of(2)),))) == []
+    tell, ask = driver.handle(Stored(0, (result(first_of(0)),)))
+    assert isinstance(tell, Tell)
+    assert [trial.number for trial in tell.trials] == [0, 1, 2]
+    assert ask == Ask(3)
+
+
+def test_a_lost_group_gives_its_trial_to_another_and_its_queue_back() -> None:
+    driver = started(2, max_attempts=2)
+    driver.handle(Stored(0, (result(first_of(0), elapsed_s=0.04),)))
+    driver.handle(Asked([{"x": number} for number in range(2, 5)]))
+    actions = driver.handle(GroupLost(0, "killed", 2))
+    assert actions == []
+    driver.check()
+    actions = driver.handle(Stored(1, (result(first_of(1), elapsed_s=0.04),)))
+    assert Dispatch(1, (first_of(2, 2),)) in actions or any(
+        isinstance(action, Dispatch) and first_of(2, 2) in action.assignments for action in actions
+    )
+
+
+def test_when_no_group_is_left_the_run_has_failed() -> None:
+    driver = Driver(DriverConfig(total=10, groups=2))
+    assert driver.handle(GroupLost(0, "rank 1: no such file", is_usage=True)) == []
+    assert driver.handle(GroupLost(1, "rank 2: no such file", is_usage=True)) == [
+        Shutdown("failed", "rank 2: no such file", is_usage=True)
+    ]
+
+
+def test_the_run_is_complete_when_the_sampler_has_no_more_points() -> None:
+    driver = started()
+    _, ask = driver.handle(Stored(0, (result(first_of(0)),)))
+    assert ask == Ask(1)
+    assert driver.handle(Asked([])) == [Shutdown("complete")]
+    assert driver.handle(GroupReady(5)) == []
+
+
+def test_a_stop_lets_running_trials_end() -> None:
+    driver = started(2)
+    assert driver.handle(StopRequested("SIGTERM")) == []
+    (tell,) = driver.handle(Stored(0, (result(first_of(0)),)))
+    assert isinstance(tell, Tell)
+    assert driver.handle(Stored(1, (result(first_of(1)),)))[1] == Shutdown("stopped", "SIGTERM")
+
+
+def test_checkpoints_come_at_their_time() -> None:
+    driver = started(checkpoint_every_s=10.0)
+    assert driver.handle(Tick(100.0)) == []
+    assert driver.handle(Tick(109.9)) == []
+    assert driver.handle(Tick(110.0)) == [Checkpoint()]
+    assert driver.handle(Tick(111.0)) == []
+
+
+@pytest.mark.parametrize("event", [GroupReady(0), Asked([{"x": 9}])])
+def test_an_event_that_cannot_happen_raises_and_changes_nothing(event: GroupReady | Asked) -> None:
+    driver = started()
+    before = (driver.running, driver.busy_groups, driver.tally.done)
+    with pytest.raises(ProtocolError):
+        driver.handle(event)
+    driver.check()
+    assert (driver.running, driver.busy_groups, driver.tally.done) == before
