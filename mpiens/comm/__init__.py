@@ -1,0 +1,1 @@
+"""Messages between ranks: the protocol in `base`, MPI and one-process transports."""

@@ -1,0 +1,142 @@
+"""Words between the members of one group: the root announces, members report, the root closes.
+
+============  ================  =========================================================
+word          from -> to        meaning
+============  ================  =========================================================
+Begin         root -> members   run this trial; None: leave
+Ended         member -> root    my part of it has ended, so
+Agreed        root -> members   everybody's part has ended
+============  ================  =========================================================
+
+MPI's own collectives spin while they wait, so that an idle group would burn its cores; these waits sleep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mpiens.comm.backoff import Backoff
+from mpiens.comm.outbox import Outbox
+from mpiens.errors import WaitTimeout
+from mpiens.messages import Assignment
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+_BEGIN, _ENDED, _AGREED = 11, 12, 13
+
+
+class GroupLink:
+    """One member's end.
+
+    Args:
+        comm: A communicator over the group that nobody else uses; None for a group of one.
+        world_rank: This rank in the whole job, for messages.
+    """
+
+    def __init__(self, comm: MPI.Intracomm | None, world_rank: int) -> None:
+        self._comm = comm
+        self._outbox = Outbox(comm) if comm is not None else None
+        self._world_rank = world_rank
+        self.rank: int = comm.rank if comm is not None else 0
+        self.size: int = comm.size if comm is not None else 1
+
+    def begin(self, assignment: Assignment | None) -> None:
+        """As the root: let the members run this trial, or leave."""
+        word = None if assignment is None else tuple(assignment)
+        for member in range(1, self.size):
+            self._send(member, _BEGIN, word)
+
+    def await_begin(self) -> Assignment | None:
+        """As a member: the next trial, or None to leave. Waits as long as there is no work."""
+        word = self._receive(0, _BEGIN, None, "waiting for work", None)
+        return None if word is None else Assignment(*word)
+
+    def agree(
+        self, error: str | None, timeout_s: float, number: int | None, phase: str, waiting: Callable[[float], None]
+    ) -> list[str | None]:
+        """Wait until every member has ended its part.
+
+        Args:
+            error: What went wrong here, or None.
+            timeout_s: Bound of the wait, from when this rank knows of a failure; without one it waits on.
+            number: The trial, for messages.
+            phase: What the group is doing, for messages.
+            waiting: Called now and then with the seconds waited.
+
+        Returns:
+            On the root: everybody's errors, by rank in the group. Elsewhere: this member's own.
+
+        Raises:
+            WaitTimeout: A member has not ended its part within the bound.
+        """
+        if self._comm is None or self.size == 1:
+            return [error]
+        if self.rank:
+            self._send(0, _ENDED, error)
+            bound = timeout_s if error is not None else None
+            self._receive(0, _AGREED, bound, f"waiting for the other members of the group to end {phase}", number)
+            return [error]
+        return self._collect(error, timeout_s, number, phase, waiting)
+
+    def _collect(
+        self, error: str | None, timeout_s: float, number: int | None, phase: str, waiting: Callable[[float], None]
+    ) -> list[str | None]:
+        assert self._comm is not None
+        errors: dict[int, str | None] = {0: error}
+        start_s = time.monotonic()
+        failed_s = start_s if error is not None else None
+        backoff = Backoff()
+        while len(errors) < self.size:
+            arrived = False
+            for member in range(1, self.size):
+                if member not in errors and self._comm.iprobe(member, _ENDED):
+                    errors[member] = self._comm.recv(source=member, tag=_ENDED)
+                    arrived = True
+                    if errors[member] is not None and failed_s is None:
+                        failed_s = time.monotonic()
+            if arrived:
+                backoff.reset()
+                continue
+            now_s = time.monotonic()
+            if failed_s is not None and now_s - failed_s > timeout_s:
+                missing = sorted(set(range(self.size)) - set(errors))
+                cause = next(text for text in errors.values() if text is not None)
+                raise WaitTimeout(
+                    self._world_rank,
+                    f"waiting for member {', '.join(map(str, missing))} of the group to end {phase}",
+                    timeout_s,
+                    number,
+                    f"another member had failed: {cause}",
+                )
+            waiting(now_s - start_s)
+            backoff.pause()
+        for member in range(1, self.size):
+            self._send(member, _AGREED, None)
+        return [errors[rank] for rank in range(self.size)]
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until every word said has left this rank.
+
+        Raises:
+            WaitTimeout: Some have not, within the bound.
+        """
+        if self._outbox is not None:
+            self._outbox.flush(timeout_s)
+
+    def _send(self, dest: int, tag: int, content: Any) -> None:
+        assert self._outbox is not None
+        self._outbox.progress()
+        self._outbox.send(dest, tag, content)
+
+    def _receive(self, source: int, tag: int, timeout_s: float | None, phase: str, number: int | None) -> Any:
+        assert self._comm is not None
+        backoff = Backoff()
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._comm.iprobe(source, tag):
+            if timeout_s is not None and end_s is not None and time.monotonic() > end_s:
+                raise WaitTimeout(self._world_rank, phase, timeout_s, number)
+            backoff.pause()
+        return self._comm.recv(source=source, tag=tag)

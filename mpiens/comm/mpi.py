@@ -1,0 +1,103 @@
+"""MPI: the world, its groups, and messages between ranks. The only place that imports mpi4py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from mpiens.comm.base import Envelope
+from mpiens.comm.outbox import Outbox
+from mpiens.comm.wire import from_wire, to_wire
+from mpiens.errors import InstallationError
+from mpiens.messages import Message
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+_TAG = 1
+_GROUP_TAG = 2
+
+
+class MpiTransport:
+    """Messages over a communicator that nobody else uses."""
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        from mpi4py import MPI
+
+        self._comm = comm
+        self._status = MPI.Status()
+        self._any = MPI.ANY_SOURCE
+        self._outbox = Outbox(comm)
+
+    def send(self, dest: int, message: Message) -> None:
+        """Hand over `message`; returns at once."""
+        self._outbox.send(dest, _TAG, to_wire(message))
+
+    def poll(self) -> Envelope | None:
+        """The next message that has arrived, or None."""
+        self._outbox.progress()
+        arrived = self._comm.improbe(self._any, _TAG, self._status)
+        if arrived is None:
+            return None
+        source = self._status.source
+        return Envelope(source, from_wire(arrived.recv()))
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until every message sent has left this rank.
+
+        Raises:
+            WaitTimeout: Some have not, within the bound.
+        """
+        self._outbox.flush(timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All ranks of the job.
+
+    Attributes:
+        rank: This rank.
+        size: How many there are.
+        transport: Messages between world ranks.
+    """
+
+    rank: int
+    size: int
+    transport: MpiTransport
+
+    def make_group(self, members: Sequence[int]) -> tuple[MPI.Intracomm, MPI.Intracomm]:
+        """Two communicators over these ranks, the model's and the worker's own. Collective over the members alone."""
+        from mpi4py import MPI
+
+        group = MPI.COMM_WORLD.Get_group().Incl(members)
+        comm = MPI.COMM_WORLD.Create_group(group, _GROUP_TAG)
+        return comm, comm.Dup()
+
+    def abort(self, status: int, reason: str) -> NoReturn:
+        """End the whole job at once; `reason` is the last word on the real standard error."""
+        from mpi4py import MPI
+
+        if sys.__stderr__ is not None:
+            print(reason, file=sys.__stderr__, flush=True)
+        MPI.COMM_WORLD.Abort(status)
+        os._exit(status)  # MPICH's abort may return, and leaves the rest to the launcher
+
+
+def connect() -> World:
+    """Join the job's world: all ranks of mpiexec, or this process alone.
+
+    Raises:
+        InstallationError: No MPI library can be loaded.
+    """
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise InstallationError(
+            f"mpi4py cannot load an MPI library ({' '.join(str(error).split())}); "
+            "install one into this environment with: pip install 'mpiens[mpich]'"
+        ) from error
+    comm = MPI.COMM_WORLD.Dup()
+    return World(comm.rank, comm.size, MpiTransport(comm))
