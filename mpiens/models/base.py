@@ -1,0 +1,105 @@
+"""What a model is to a worker, and what a trial is to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from mpiens.errors import TrialError
+from mpiens.record import Params
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+@dataclass(frozen=True, slots=True)
+class GroupContext:
+    """Where a model runs.
+
+    Attributes:
+        comm: The group's communicator; the model's own, mpiens sends nothing on it.
+        index: The group's index.
+        world_rank: This rank in the whole job.
+        run_dir: The run directory.
+    """
+
+    comm: MPI.Intracomm
+    index: int
+    world_rank: int
+    run_dir: Path
+
+
+class Trial:
+    """One trial, as a model sees it. The same on every rank of the group.
+
+    Attributes:
+        params (dict): Parameters by name, with the constants of ``model.fixed``. The model's own copy.
+        number (int): Counted from 0.
+        attempt (int): 1 at first, more when an earlier attempt was lost.
+        seed (int): 0 to 2**32 - 1; depends on the run's seed and on `number` alone.
+        comm (mpi4py.MPI.Intracomm): The group's communicator.
+    """
+
+    def __init__(self, context: GroupContext, number: int, attempt: int, seed: int, params: Params) -> None:
+        self.params = params
+        self.number = number
+        self.attempt = attempt
+        self.seed = seed
+        self.comm = context.comm
+        self._run_dir = context.run_dir
+
+    @property
+    def directory(self) -> Path:
+        """A folder of this trial's own, made on first use."""
+        directory = self._run_dir / "trials" / str(self.number)
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def report(self, value: float, step: int) -> NoReturn:  # noqa: ARG002 - the interface of later versions
+        """Not available in this version: pruning.
+
+        Raises:
+            TrialError: Always.
+        """
+        raise TrialError("trial.report: this version of mpiens does not prune; remove the call")
+
+    def should_prune(self) -> NoReturn:
+        """Not available in this version: pruning.
+
+        Raises:
+            TrialError: Always.
+        """
+        raise TrialError("trial.should_prune: this version of mpiens does not prune; remove the call")
+
+    def should_stop(self) -> NoReturn:
+        """Not available in this version: soft time-outs.
+
+        Raises:
+            TrialError: Always.
+        """
+        raise TrialError("trial.should_stop: this version of mpiens has no time-outs; remove the call")
+
+
+class Model(Protocol):
+    """Runs trials on one rank of a group. Every method is called on all ranks of the group alike."""
+
+    def setup(self, context: GroupContext) -> None:
+        """Prepare this rank, once, before its first trial.
+
+        Raises:
+            SpecError: The spec names something that is not there.
+            ModelError: The model cannot be loaded; the message names file, line and cause.
+            InstallationError: MPI and the simulator do not fit together.
+        """
+
+    def run(self, trial: Trial) -> Mapping[str, object] | None:
+        """Simulate. Only what the group's root rank returns counts.
+
+        Raises:
+            Exception: Whatever the model raises; it fails the trial.
+        """
+
+    def clear(self) -> None:
+        """Remove what the trial left behind, after the group has agreed that it has ended, well or badly."""

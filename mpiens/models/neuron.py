@@ -1,0 +1,379 @@
+"""NEURON on a group's own communicator, inside this process.
+
+NEURON has no public call that takes a communicator: ``import neuron`` under MPI duplicates MPI_COMM_WORLD, which is
+collective over ranks that never import it. So its MPI part is started by hand, in the order in which NEURON starts it
+(nrnmpi_dynam.cpp, nrnmpi.cpp): resolve the MPI interface, then hand it the communicator in the place where it would
+put its duplicate of MPI_COMM_WORLD, then initialise with ``nrnmpi_under_nrncontrol = 0``, which takes that communicator
+and leaves MPI_Finalize to others. The symbols are private to NEURON: each is looked up before anything is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mpiens.errors import InstallationError, ModelError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+_STRING_BYTES = 64
+"""Room for a std::string (32 bytes in libstdc++, 24 in libc++), which the caller provides."""
+
+_LOAD_SYMBOLS = {
+    "_Z11nrnmpi_loadB5cxx11v": "NEURON 9",  # std::string nrnmpi_load()
+    "_Z11nrnmpi_loadv": "NEURON 9, built with another std::string",
+}
+_STUB_SYMBOLS = ("_Z12nrnmpi_stubsv", "nrnmpi_stubs")
+
+_ADVICE = "install a NEURON wheel of version 9 (`pip install 'neuron>=9,<10'`), or set groups.size: 1"
+
+
+class _Attachment:
+    """What this process has done about NEURON; there is one NEURON per process."""
+
+    def __init__(self) -> None:
+        self.comm: MPI.Intracomm | None = None
+        self.library: str | None = None
+        self.interface: ctypes.CDLL | None = None
+        """NEURON's libnrnmpi_*; None in a group of one rank."""
+        self.world: MPI.Intracomm | None = None
+        """What NEURON takes for the world."""
+        self.renewed: list[MPI.Intracomm] = []
+        """What `renew_communicators` has put in NEURON's hands."""
+        self.control: MPI.Intracomm | None = None
+        """For making new ones; never used for anything else, so nothing stale can be on it."""
+
+
+_attached = _Attachment()
+
+
+def install_hook(comm: MPI.Intracomm, library: str | None = None, folder: str | None = None) -> None:
+    """Attach NEURON to `comm` when something imports it for the first time; until then do nothing.
+
+    Args:
+        comm: The group's communicator. All its ranks must import NEURON, for that is collective over the group.
+        library: Compiled mechanisms to load once, or None.
+        folder: Without a library, NEURON loads what nrnivmodl has left in this folder, as it does in a working
+            directory.
+
+    Raises:
+        InstallationError: NEURON is imported already and does not fit.
+    """
+    # NEURON must neither touch MPI_COMM_WORLD nor open a window nor print a banner on every rank.
+    os.environ["NEURON_INIT_MPI"] = "0"
+    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui -nobanner")
+    if "neuron" in sys.modules:
+        _connect(comm, library)
+    elif not any(isinstance(finder, _NeuronFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _NeuronFinder(comm, library, folder))
+
+
+def attach(comm: MPI.Intracomm, library: str | None = None, folder: str | None = None) -> None:
+    """Import NEURON with `comm` as its world. Collective over `comm`; a second call does nothing.
+
+    Args:
+        comm: The group's communicator.
+        library: Compiled mechanisms to load once, or None.
+        folder: Without a library, NEURON loads what nrnivmodl has left in this folder, as it does in a working
+            directory.
+
+    Raises:
+        InstallationError: NEURON is not installed, or does not fit the MPI library in use.
+        ModelError: The mechanisms cannot be loaded.
+    """
+    install_hook(comm, library, folder)
+    try:
+        importlib.import_module("neuron")
+    except ImportError as error:
+        raise InstallationError(
+            f"cannot import NEURON: {error}; install it with `pip install 'mpiens[neuron]'`"
+        ) from error
+
+
+def is_loaded() -> bool:
+    """True once NEURON is attached in this process."""
+    return _attached.comm is not None
+
+
+def renew_communicators() -> list[MPI.Intracomm]:
+    """Give NEURON fresh communicators. Collective over the group.
+
+    After a trial that failed on one rank only, messages of its collectives may still be under way on the others. On new
+    communicators the next trial cannot receive them.
+
+    Returns:
+        Those given at the last renewal, which nothing uses any more.
+    """
+    control, interface = _attached.control, _attached.interface
+    if control is None or interface is None:
+        return []
+    replaced, _attached.renewed = _attached.renewed, []
+    for name in ("nrnmpi_comm", "nrn_bbs_comm"):
+        duplicate = control.Dup()
+        _write_handle(interface, name, duplicate)
+        _attached.renewed.append(duplicate)
+    return replaced
+
+
+class _NeuronFinder(importlib.abc.MetaPathFinder):
+    """Finds NEURON where Python would, and attaches it right after its import."""
+
+    def __init__(self, comm: MPI.Intracomm, library: str | None, folder: str | None) -> None:
+        self._comm = comm
+        self._library = library
+        self._folder = folder
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the import system's signature
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "neuron":
+            return None
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _AttachingLoader(spec.loader, self._comm, self._library, self._folder)
+        return spec
+
+
+class _AttachingLoader(importlib.abc.Loader):
+    def __init__(self, loader: Any, comm: MPI.Intracomm, library: str | None, folder: str | None) -> None:
+        self._loader = loader
+        self._comm = comm
+        self._library = library
+        self._folder = folder
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # NEURON loads an x86_64/libnrnmech.so of the working directory, and cannot load the same mechanisms twice. So
+        # with a library it is imported where there is none.
+        folder = Path(self._library).parent if self._library else Path(self._folder or ".")
+        with contextlib.chdir(folder) if folder.is_dir() else contextlib.nullcontext():
+            self._loader.exec_module(module)
+        _connect(self._comm, self._library)
+
+    def __getattr__(self, name: str) -> Any:
+        # Resource access and inspection (get_data, get_source, ...) stay those of the real loader.
+        return getattr(self._loader, name)
+
+
+def _connect(comm: MPI.Intracomm, library: str | None) -> None:
+    if _attached.comm is None:
+        neuron = sys.modules["neuron"]
+        if comm.Get_size() > 1:
+            _attached.interface = _start_mpi(comm)
+        _guard_interpreter(neuron)
+        _check(neuron, comm)
+        _attached.comm = comm
+    if library is not None and _attached.library is None:
+        load_library(library)
+        _attached.library = library
+
+
+def load_library(library: str) -> None:
+    """Load compiled mechanisms.
+
+    Raises:
+        ModelError: NEURON cannot load them.
+    """
+    from neuron import h
+
+    if not Path(library).is_file():
+        raise ModelError(f"the compiled mechanisms {library} are not there; they are made when the run starts")
+    try:
+        loaded = h.nrn_load_dll(library)
+    except RuntimeError as error:
+        raise ModelError(f"NEURON cannot load the mechanisms {library}: {error}") from error
+    if not loaded:
+        raise ModelError(
+            f"NEURON cannot load the mechanisms {library}: are the same mechanisms loaded twice, or was the library "
+            "built for another NEURON?"
+        )
+
+
+def _guard_interpreter(neuron: ModuleType) -> None:
+    """Replace ``neuron.h`` so that a script cannot end the process, start MPI on the world, or load a library twice."""
+    h = neuron.h
+    loaded: set[str] = set()
+
+    class TopLevel(type(h)):  # type: ignore[misc]
+        """``neuron.h`` with the calls made harmless that a script may make once in a process of its own."""
+
+        def quit(self, status: float = 0) -> NoReturn:
+            """End the script, not the process: h.quit() ends a rank without MPI_Finalize."""
+            raise SystemExit(int(status))
+
+        def nrnmpi_init(self) -> float:
+            """Nothing to do: NEURON has the group's communicator already."""
+            return 0.0
+
+        def nrn_load_dll(self, library: str) -> float:
+            """NEURON's own, once per library: a script that loads its mechanisms does so in every trial."""
+            path = os.path.realpath(library)
+            if path not in loaded:
+                if not h.nrn_load_dll(library):
+                    return 0.0
+                loaded.add(path)
+            return 1.0
+
+    neuron.h = TopLevel()  # type: ignore[attr-defined]
+    if hasattr(neuron, "n"):
+        top = type(neuron.n)
+        for name in ("quit", "nrnmpi_init", "nrn_load_dll"):
+            setattr(top, name, getattr(TopLevel, name))
+
+
+def _check(neuron: ModuleType, comm: MPI.Intracomm) -> None:
+    pc = neuron.h.ParallelContext()
+    # A hoc error is an exception of one trial; NEURON would abort the whole job for it.
+    pc.mpiabort_on_error(0)
+    # NEURON's watchdog shares SIGALRM with the trial's own time limit.
+    pc.timeout(0)
+    found, expected = (int(pc.nhost()), int(pc.id())), (comm.Get_size(), comm.Get_rank())
+    if found != expected:
+        raise InstallationError(
+            f"NEURON does not share the group's MPI: rank {expected[1]} of {expected[0]} is rank {found[1]} of "
+            f"{found[0]} to NEURON; {_libraries()}; {_ADVICE}"
+        )
+
+
+def _start_mpi(comm: MPI.Intracomm) -> ctypes.CDLL:
+    """Start NEURON's MPI interface on a duplicate of `comm`. Returns the interface's library."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        raise InstallationError("NEURON in groups of several ranks needs a 64-bit machine; set groups.size: 1")
+    mpi_path = loaded_mpi()
+    if mpi_path is None:
+        raise InstallationError(
+            "cannot find the MPI library that mpi4py has loaded: none of the libraries in this process is a shared "
+            "libmpi; install mpi4py from its wheel or against a shared MPI, or set groups.size: 1"
+        )
+    # mpi4py loads MPI for itself alone; NEURON looks for it among the global symbols and would load another one.
+    mpi = ctypes.CDLL(mpi_path, mode=ctypes.RTLD_GLOBAL | os.RTLD_NOLOAD)
+    flavour = "ompi" if hasattr(mpi, "ompi_mpi_comm_world") else "mpich"
+
+    import neuron
+
+    neuron_path = _mapped("libnrniv")
+    if neuron_path is None:
+        raise InstallationError(f"NEURON {neuron.__version__} has no libnrniv.so; {_ADVICE}")
+    core = ctypes.CDLL(neuron_path)
+    load = _symbol(core, tuple(_LOAD_SYMBOLS), neuron_path)
+    stubs = _symbol(core, _STUB_SYMBOLS, neuron_path)
+    init = _symbol(core, ("nrnmpi_init",), neuron_path)
+    in_use = ctypes.c_bool.in_dll(core, "nrnmpi_use") if hasattr(core, "nrnmpi_use") else None
+    if in_use is not None and in_use.value:
+        raise InstallationError(
+            "NEURON has started MPI on its own before mpiens could give it the group's communicator; import neuron "
+            "inside the model only, never before mpiens runs"
+        )
+    interface_path = Path(neuron_path).with_name(f"libnrnmpi_{flavour}.so")
+    if not interface_path.is_file():
+        raise InstallationError(
+            f"this NEURON has no interface to the MPI in use: {interface_path} is missing; {_libraries()}; {_ADVICE}"
+        )
+
+    stubs.restype = None
+    stubs()
+    # The returned std::string comes through a hidden pointer, the first argument; an empty one has length 0 at byte 8.
+    message = ctypes.create_string_buffer(_STRING_BYTES)
+    load.restype = ctypes.c_void_p
+    load.argtypes = [ctypes.c_void_p]
+    load(ctypes.cast(message, ctypes.c_void_p))
+    length = ctypes.c_size_t.from_buffer(message, 8).value
+    if length:
+        start = ctypes.c_void_p.from_buffer(message, 0).value or 0
+        text = " ".join(ctypes.string_at(start, length).decode(errors="replace").split())
+        raise InstallationError(f"NEURON cannot use MPI: {text[:400]}; {_libraries()}; {_ADVICE}")
+    loaded = _mapped("libnrnmpi_")
+    if loaded is None or Path(loaded).name != interface_path.name:
+        raise InstallationError(
+            f"NEURON took {loaded or 'no MPI interface'}, but the MPI in use needs {interface_path.name}; "
+            f"{_libraries()}; {_ADVICE}"
+        )
+    interface = ctypes.CDLL(loaded)
+    for name in ("nrnmpi_world_comm", "nrnmpi_comm", "nrn_bbs_comm"):
+        if not hasattr(interface, name):
+            raise InstallationError(f"NEURON {neuron.__version__}: {loaded} has no symbol {name}; {_ADVICE}")
+    world = comm.Dup()
+    _attached.world, _attached.control = world, comm.Dup()
+    _write_handle(interface, "nrnmpi_world_comm", world)
+    init.restype = None
+    init.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    with _standard_output_discarded():
+        init(0, None, None)  # prints "numprocs=" once per group
+    return interface
+
+
+@contextlib.contextmanager
+def _standard_output_discarded() -> Iterator[None]:
+    """Throw away what C code prints on standard output meanwhile."""
+    libc = ctypes.CDLL(None)
+    sys.stdout.flush()
+    libc.fflush(None)
+    saved, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
+    try:
+        yield
+    finally:
+        libc.fflush(None)
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(sink)
+
+
+def _write_handle(interface: ctypes.CDLL, name: str, comm: MPI.Intracomm) -> None:
+    """Store the C handle of `comm`, an int in MPICH and a pointer in Open MPI, in a variable of `interface`."""
+    kind = ctypes.c_void_p if interface._name.endswith("_ompi.so") else ctypes.c_int
+    kind.in_dll(interface, name).value = comm.handle
+
+
+def _symbol(library: ctypes.CDLL, names: tuple[str, ...], path: str) -> Any:
+    for name in names:
+        if hasattr(library, name):
+            return getattr(library, name)
+    import neuron
+
+    raise InstallationError(
+        f"NEURON {neuron.__version__} cannot run on a group of ranks: {path} has no symbol {names[0]}; {_ADVICE}"
+    )
+
+
+def loaded_mpi() -> str | None:
+    """Path of the MPI library in this process, or None."""
+    return _mapped("libmpi.so", "libmpi.", "libmpich.so", "libmpi_abi.so", "libmpi-")
+
+
+def _mapped(*prefixes: str) -> str | None:
+    """Path of the first library in this process whose file name starts with one of `prefixes`, in their order."""
+    paths = []
+    with Path("/proc/self/maps").open() as maps:
+        for line in maps:
+            fields = line.rstrip("\n").split(maxsplit=5)
+            if len(fields) == 6 and fields[5].startswith("/"):
+                paths.append(fields[5])
+    for prefix in prefixes:
+        for path in paths:
+            if Path(path).name.startswith(prefix) and ".so" in Path(path).name:
+                return path
+    return None
+
+
+def _libraries() -> str:
+    interface = _mapped("libnrnmpi_")
+    return f"mpi4py uses {loaded_mpi() or 'no shared MPI library'}, NEURON uses {interface or 'no MPI interface'}"
