@@ -1,0 +1,34 @@
+"""``mpiens run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mpiens.api import run_ending
+from mpiens.errors import UsageError
+from mpiens.runtime.order import Order
+
+if TYPE_CHECKING:
+    from mpiens.report.terminal import Mode
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Run directory, instead of the spec's.")
+@click.option("--overwrite", is_flag=True, help="Delete a run that is already in the run directory.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the run directory.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the spec.")
+@click.option(
+    "--progress", type=click.Choice(["auto", "live", "plain", "off"]), default="auto", help="How progress is shown."
+)
+def run(
+    spec: Path, output: Path | None, overwrite: bool, resume: bool, overrides: tuple[str, ...], progress: Mode
+) -> int:
+    """Run SPEC. Under mpiexec rank 0 drives and the others simulate; without mpiexec one rank does both."""
+    if resume:
+        raise UsageError("--resume: this version of mpiens cannot resume a run yet; --overwrite starts again")
+    ending = run_ending(Order(spec, output, overwrite, overrides), progress)
+    return 0 if ending is None else ending.exit_status

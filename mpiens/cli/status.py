@@ -1,0 +1,100 @@
+"""``mpiens status`` and ``mpiens list``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from mpiens.errors import UsageError
+from mpiens.report import words
+from mpiens.report.status import STATUS_NAME, read_status
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-v", "--verbose", is_flag=True, help="List failed trials too.")
+def status(run: Path, verbose: bool) -> None:
+    """Show counts, rate, time left and the best trial of RUN, a run directory."""
+    found = read_status(run)
+    click.echo(_describe(found))
+    if verbose:
+        _list_failures(run)
+
+
+def _describe(found: dict[str, Any]) -> str:
+    done = found["complete"] + found["pruned"] + found["failed"]
+    lines = [
+        f"{found['name']}: {found['state']}" + (f": {found['reason']}" if found["reason"] else ""),
+        f"  trials    {done} of {found['total']}: {found['complete']} complete, {found['failed']} failed, "
+        f"{found['pruned']} pruned; {found['running']} running",
+        f"  time      {words.duration(found['elapsed_s'])}, {words.rate(found['rate_per_s'])}, "
+        f"{words.duration(found['time_left_s'])} left",
+        f"  groups    {found['groups']} of {words.count(found['group_size'], 'rank')}, {found['busy_share']:.0%} busy"
+        + (f", {found['lost_groups']} lost" if found["lost_groups"] else ""),
+    ]
+    if found["best"]:
+        values = " ".join(f"{name}={words.number(value)}" for name, value in found["best"]["values"].items())
+        params = words.params(found["best"]["params"], 20)
+        lines.append(f"  best      trial {found['best']['number']}: {values} with {params}")
+    lines += [f"  failures  {many} x {cause}" for cause, many in list(found["causes"].items())[:10]]
+    if found["state"] == "lost":
+        lines.append(f"  the run has not been heard of since its last status; it ran on {found['host']}")
+    return "\n".join(lines)
+
+
+def _list_failures(run: Path) -> None:
+    from mpiens.store import open_results
+
+    with open_results(run) as results:
+        trials = results.trials
+    failed = trials[trials["state"] == "FAIL"]
+    for row in failed.to_dict("records"):
+        params = {str(k).removeprefix("params_"): v for k, v in row.items() if str(k).startswith("params_")}
+        click.echo(f"  trial {row['number']} failed: {row['error']} ({words.params(params, 20)})")
+    seen = set(trials["number"])
+    missing = [number for number in range(max(seen, default=-1) + 1) if number not in seen]
+    if missing:
+        click.echo(f"  not finished, of those begun: {', '.join(map(str, missing))}")
+
+
+@click.command("list")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+def list_runs(folder: Path) -> None:
+    """List the runs below FOLDER, the current one if not given."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("run", "state", "trials", "failed", "best", "folder"):
+        table.add_column(heading, justify="right" if heading in ("trials", "failed") else "left", overflow="fold")
+    rows = 0
+    for run_dir in sorted(_runs_below(folder)):
+        try:
+            found = read_status(run_dir)
+        except UsageError:
+            continue  # A status.json of some other program.
+        done = found["complete"] + found["pruned"] + found["failed"]
+        best = found["best"]
+        value = "" if not best else " ".join(f"{k}={words.number(v)}" for k, v in best["values"].items())
+        table.add_row(
+            found["name"], found["state"], f"{done}/{found['total']}", str(found["failed"]), value, str(run_dir)
+        )
+        rows += 1
+    if rows:
+        Console(soft_wrap=True).print(table)
+    else:
+        click.echo(f"no runs below {folder.absolute()}")
+
+
+def _runs_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        if STATUS_NAME in files:
+            yield Path(parent)
+            folders.clear()
+        else:
+            folders[:] = [name for name in folders if not name.startswith(".")]

@@ -1,0 +1,106 @@
+"""``mpiens validate``: everything that can be checked before the queue."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+
+from mpiens.errors import MpiensError, SpecError, UsageError
+from mpiens.layout import plan
+from mpiens.models.cfg_check import unknown_cfg_paths
+from mpiens.models.import_check import check_import
+from mpiens.models.mechanisms import compile_mechanisms
+from mpiens.report import words
+from mpiens.runtime.order import Order
+from mpiens.runtime.prepare import absolute_target, holds_run, make_sampler, read_spec
+from mpiens.spec import LoadedSpec
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--ranks", type=click.IntRange(1), help="Show the group plan for so many ranks.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the spec.")
+def validate(spec: Path, ranks: int | None, overrides: tuple[str, ...]) -> None:
+    """Check SPEC: its form, files, space, group plan, output directory, and that the model imports."""
+    loaded = read_spec(Order(spec, overrides=overrides))
+    sampler = make_sampler(loaded)
+    click.echo(f"spec      {loaded.spec.name}: {words.count(sampler.total, 'trial')}, {_searched(loaded)}")
+    try:
+        click.echo(f"model     {_check_model(loaded)}")
+    except SpecError as error:
+        raise loaded.located(error) from error
+    click.echo(f"output    {_check_output(loaded.run_dir)}")
+    if ranks is not None:
+        layout = plan(ranks, loaded.spec.groups.size, loaded.spec.store.writers, loaded.spec.groups.max_concurrent)
+        click.echo(f"groups    {words.count(len(layout.groups), 'group')} of {words.count(layout.group_size, 'rank')}")
+        click.echo("\n".join(f"          {line}" for line in layout.describe().splitlines()))
+        for warning in layout.warnings:
+            click.echo(f"warning   {warning}")
+    click.echo("valid")
+
+
+def _searched(loaded: LoadedSpec) -> str:
+    search = loaded.spec.search
+    goal = ", ".join(f"{direction} {name}" for name, direction in search.objectives.items()) or "record only"
+    return f"{search.algorithm} over {words.count(len(loaded.space.names), 'parameter')}, {goal}"
+
+
+def _check_model(loaded: LoadedSpec) -> str:
+    model = loaded.spec.model
+    with tempfile.TemporaryDirectory(prefix="mpiens-validate-") as build:
+        library = None
+        if model.mechanisms is not None:
+            library = str(compile_mechanisms(loaded.folder / model.mechanisms, Path(build)))
+        for target, key in ((model.python, "model.python"), (model.setup, "model.setup")):
+            if target is not None:
+                _import(absolute_target(target, loaded.folder), str(loaded.folder), library, key)
+        if model.netpyne is not None:
+            _check_cfg(loaded, str((loaded.folder / model.netpyne).absolute()))
+    checked = [f"{model.python or model.netpyne} can be used"]
+    if model.mechanisms is not None:
+        checked.append(f"the mechanisms in {model.mechanisms} compile")
+    return ", ".join(checked)
+
+
+def _import(target: str, folder: str, library: str | None, key: str) -> None:
+    try:
+        check_import(target, folder, library, takes_trial=key == "model.python")
+    except SpecError as error:
+        raise SpecError(error.problem, key=key) from error
+    except MpiensError as error:
+        # Found in a spec that is to be checked, the model's errors are the spec's.
+        raise SpecError(str(error), key=key) from error
+
+
+def _check_cfg(loaded: LoadedSpec, script: str) -> None:
+    parameters = {name: f"space.{name}" for name in loaded.space.names}
+    parameters |= {name: f"model.fixed.{name}" for name in loaded.spec.model.fixed}
+    try:
+        unknown = unknown_cfg_paths(script, list(parameters))
+    except MpiensError as error:
+        raise SpecError(str(error), key="model.netpyne") from error
+    problems = [
+        loaded.located(
+            SpecError(
+                "the script's cfg has no such parameter" + (f"; did you mean {nearest!r}?" if nearest else ""),
+                key=parameters[name],
+            )
+        )
+        for name, nearest in unknown
+    ]
+    if problems:
+        raise SpecError("\n".join(map(str, problems)))
+
+
+def _check_output(run_dir: Path) -> str:
+    if holds_run(run_dir):
+        raise UsageError(f"{run_dir} already holds a run; `run` needs --overwrite, or --output for another place")
+    place = run_dir
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"{run_dir}: cannot be made, because {place} is not a folder that can be written to")
+    return f"{run_dir} can be made" if place != run_dir else f"{run_dir} is free"

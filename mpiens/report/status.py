@@ -1,0 +1,117 @@
+"""status.json: the run's counts for other programs, and for `mpiens status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from mpiens.errors import MpiensError, UsageError
+from mpiens.runtime.observer import Ending, Snapshot
+
+STATUS_NAME = "status.json"
+EVERY_S = 2.0
+STALE_S = 30.0
+"""A status that says running, but was not renewed for this long, belongs to a run that was killed."""
+
+
+class StatusFile:
+    """Keeps status.json of a run; replaced atomically."""
+
+    def __init__(self) -> None:
+        self._written_s = 0.0
+        self._last: Snapshot | None = None
+
+    def take_terminal(self, terminal: TextIO) -> None:
+        """Nothing to do."""
+
+    def warned(self, text: str) -> None:
+        """Nothing to do."""
+
+    def started(self, snapshot: Snapshot, plan: str) -> None:  # noqa: ARG002
+        """Write it at once."""
+        self._write(snapshot)
+
+    def updated(self, snapshot: Snapshot) -> None:
+        """Write it every two seconds."""
+        if time.monotonic() - self._written_s >= EVERY_S:
+            self._write(snapshot)
+
+    def ended(self, ending: Ending) -> None:
+        """Write it a last time."""
+        self._write(ending.last, ending.reason)
+
+    def failed(self, error: MpiensError) -> None:
+        """Write why the run cannot go on."""
+        if self._last is not None:
+            self._write(self._last, str(error), "failed")
+
+    def _write(self, snapshot: Snapshot, reason: str = "", state: str = "") -> None:
+        self._written_s = time.monotonic()
+        self._last = snapshot
+        path = snapshot.run_dir / STATUS_NAME
+        temporary = path.with_suffix(".json.new")
+        try:
+            temporary.write_text(json.dumps(_plain(snapshot, reason, state), indent=1) + "\n", encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            # A display must not end a run; whatever is wrong with the disk, the store will say it.
+            temporary.unlink(missing_ok=True)
+
+
+def _plain(snapshot: Snapshot, reason: str, state: str) -> dict[str, Any]:
+    best = snapshot.best
+    return {
+        "name": snapshot.name,
+        "state": state or snapshot.state,
+        "reason": reason,
+        "total": snapshot.total,
+        "complete": snapshot.complete,
+        "pruned": snapshot.pruned,
+        "failed": snapshot.failed,
+        "running": snapshot.running,
+        "retried": snapshot.retried,
+        "elapsed_s": round(snapshot.elapsed_s, 3),
+        "rate_per_s": round(snapshot.rate_per_s, 6),
+        "time_left_s": None if snapshot.time_left_s is None else round(snapshot.time_left_s, 3),
+        "best": None
+        if best is None
+        else {
+            "number": best.number,
+            "values": dict(zip(snapshot.objectives, best.values, strict=True)),
+            "params": best.params,
+        },
+        "causes": dict(snapshot.causes),
+        "groups": snapshot.groups,
+        "group_size": snapshot.group_size,
+        "lost_groups": snapshot.lost_groups,
+        "busy_share": round(snapshot.busy_share, 4),
+        "updated": time.time(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+    }
+
+
+def read_status(run_dir: Path) -> dict[str, Any]:
+    """The status of the run in this directory; a run that stopped being renewed is called lost.
+
+    Raises:
+        UsageError: There is no run, or its status cannot be read.
+    """
+    path = run_dir / STATUS_NAME if run_dir.is_dir() else run_dir.parent / STATUS_NAME
+    try:
+        status = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{run_dir}: no run here ({STATUS_NAME} is missing); `mpiens list` shows runs below") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(status, Mapping) or "state" not in status:
+        raise UsageError(f"{path}: not a status file of mpiens")
+    status = dict(status)
+    if status["state"] == "running" and time.time() - float(status.get("updated", 0)) > STALE_S:
+        status["state"] = "lost"
+    return status

@@ -1,0 +1,238 @@
+"""Rank 0: carries events to the driver and carries out what it wants."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mpiens.comm.backoff import Backoff
+from mpiens.comm.base import Transport
+from mpiens.driver import Driver
+from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailure, Tell
+from mpiens.driver.actions import Shutdown as EndRun
+from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored, Tick
+from mpiens.errors import MpiensError, ProtocolError
+from mpiens.messages import Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
+from mpiens.record import TrialRecord, encode
+from mpiens.runtime.observer import Ending, Observer, Snapshot
+from mpiens.runtime.prepare import Job
+from mpiens.store.base import RunState, Store
+from mpiens.trial import TrialState, trial_seed
+
+TICK_S = 0.25
+_SYNC_EVERY_S = 1.0
+_DRAIN_S = 0.01
+
+
+class Drive:
+    """One run, seen from rank 0.
+
+    Args:
+        job: What to run.
+        store: Where results go.
+        transport: The way to the groups' roots.
+        observer: Who watches.
+    """
+
+    def __init__(self, job: Job, store: Store, transport: Transport, observer: Observer) -> None:
+        self._job = job
+        self._store = store
+        self._transport = transport
+        self._observer = observer
+        self._driver = Driver(job.driver)
+        self._roots = [members[0] for members in job.layout.groups]
+        self._start_s = time.monotonic()
+        self._last_tick_s = self._start_s
+        self._synced_s = self._start_s
+        self._busy_s = 0.0
+        self._ready_s = 0.0
+        self._first_ready_s: float | None = None
+        self._end: EndRun | None = None
+        self._stuck = False
+        self._actions: dict[type[Any], Callable[[Any], Event | None]] = {
+            Ask: self._ask,
+            Dispatch: self._dispatch,
+            RecordFailure: self._record_failure,
+            Tell: self._tell,
+            Checkpoint: self._checkpoint,
+            EndRun: self._note_end,
+        }
+
+    @property
+    def has_stuck_group(self) -> bool:
+        """True when ranks of some group will not answer any more."""
+        return self._stuck
+
+    def run(self) -> Ending:
+        """Until every trial is finished, or none can run any more.
+
+        Raises:
+            MpiensError: Results cannot be stored, or the sampler fails. What was stored before is safe.
+        """
+        for warning in self._job.layout.warnings:
+            self._observer.warned(warning)
+        self._observer.started(self.snapshot(), self._job.layout.describe())
+        backoff = Backoff()
+        self._handle([Tick(self._start_s)])
+        while self._end is None:
+            events = self._receive()
+            now_s = time.monotonic()
+            if now_s - self._last_tick_s >= TICK_S:
+                events.append(self._tick(now_s))
+            if events:
+                self._handle(events)
+                backoff.reset()
+            else:
+                backoff.pause()
+        return self._finish(self._end)
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def _receive(self) -> list[Event]:
+        """All messages that have arrived, as events; results are stored on the way."""
+        events: list[Event] = []
+        end_s = time.monotonic() + _DRAIN_S
+        while (envelope := self._transport.poll()) is not None:
+            message = envelope.message
+            if isinstance(message, Results):
+                self._take_in(message, events)
+            else:
+                events.append(self._translate(message))
+            if time.monotonic() > end_s:
+                break
+        return events
+
+    def _take_in(self, message: Results, events: list[Event]) -> None:
+        stored = tuple([result for result in message.results if result.record])
+        if stored:
+            self._store.append([result.record for result in stored])
+            events.append(Stored(message.group, stored))
+        if len(stored) < len(message.results):
+            events.append(Failed(message.group, tuple([result for result in message.results if not result.record])))
+
+    def _translate(self, message: Message) -> Event:
+        if isinstance(message, Ready):
+            self._first_ready_s = self._first_ready_s or time.monotonic()
+            return GroupReady(message.group)
+        if isinstance(message, SetupFailed):
+            self._observer.warned(f"group {message.group} cannot be set up: rank {message.rank}: {message.error}")
+            return GroupLost(message.group, f"rank {message.rank}: {message.error}", None, message.is_usage)
+        if isinstance(message, GroupStuck):
+            self._stuck = True
+            self._observer.warned(f"group {message.group} is lost at trial {message.number}: {message.error}")
+            return GroupLost(message.group, message.error, message.number)
+        raise ProtocolError(f"the driver cannot handle {type(message).__name__}")
+
+    def _tick(self, now_s: float) -> Tick:
+        passed_s = now_s - self._last_tick_s
+        self._last_tick_s = now_s
+        self._busy_s += self._driver.busy_groups * passed_s
+        self._ready_s += self._driver.ready_groups * passed_s
+        if now_s - self._synced_s >= _SYNC_EVERY_S:
+            self._synced_s = now_s
+            self._store.sync()
+        self._observer.updated(self.snapshot())
+        return Tick(now_s)
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        """Let the driver decide, and carry that out, until it wants no more."""
+        actions: deque[Action] = deque(self._driver.handle(*events))
+        while actions:
+            action = actions.popleft()
+            answer = self._actions[type(action)](action)
+            if answer is not None:
+                actions.extend(self._driver.handle(answer))
+
+    def _ask(self, action: Ask) -> Asked:
+        try:
+            return Asked(self._job.sampler.ask(action.count))
+        except MpiensError:
+            raise
+        except Exception as error:
+            raise MpiensError(f"the sampler failed while choosing a point: {type(error).__name__}: {error}") from error
+
+    def _dispatch(self, action: Dispatch) -> None:
+        self._transport.send(self._roots[action.group], Assign(action.assignments))
+
+    def _record_failure(self, action: RecordFailure) -> Stored:
+        number = action.number
+        started_s = action.started_s or time.time()
+        result = Result(
+            number, action.attempt, TrialState.FAIL, (), started_s, action.elapsed_s, action.error, False, b""
+        )
+        record = TrialRecord(
+            number,
+            TrialState.FAIL,
+            action.attempt,
+            action.group,
+            trial_seed(self._job.setup.seed, number),
+            started_s,
+            action.elapsed_s,
+            action.error,
+            action.params,
+            {},
+            {},
+        )
+        self._store.append([encode(record)])
+        return Stored(action.group, (result,))
+
+    def _tell(self, action: Tell) -> None:
+        try:
+            self._job.sampler.tell(action.trials)
+        except MpiensError:
+            raise
+        except Exception as error:
+            raise MpiensError(f"the sampler failed while being told: {type(error).__name__}: {error}") from error
+
+    def _checkpoint(self, action: Checkpoint) -> None:  # noqa: ARG002
+        self._store.seal()
+
+    def _note_end(self, action: EndRun) -> None:
+        self._end = action
+
+    def _finish(self, end: EndRun) -> Ending:
+        states: dict[str, RunState] = {"complete": "complete", "stopped": "stopped", "failed": "stopped"}
+        self._store.finish(states[end.outcome])
+        lost = dict(self._driver.tally.lost_groups)
+        ending = Ending(end.outcome, end.reason, end.is_usage, self.snapshot(end.outcome), lost)
+        self._observer.ended(ending)
+        return ending
+
+    def snapshot(self, state: str = "running") -> Snapshot:
+        """The run now."""
+        tally, layout = self._driver.tally, self._job.layout
+        elapsed_s = time.monotonic() - self._start_s
+        working_s = 0.0 if self._first_ready_s is None else time.monotonic() - self._first_ready_s
+        rate_per_s = tally.done / working_s if working_s > 0 else 0.0
+        return Snapshot(
+            name=self._job.loaded.spec.name,
+            run_dir=self._job.run_dir,
+            state=state,
+            objectives=self._job.setup.objectives,
+            total=tally.total,
+            complete=tally.finished[TrialState.COMPLETE],
+            pruned=tally.finished[TrialState.PRUNED],
+            failed=tally.finished[TrialState.FAIL],
+            running=self._driver.running,
+            retried=tally.retried,
+            elapsed_s=elapsed_s,
+            rate_per_s=rate_per_s,
+            time_left_s=(tally.total - tally.done) / rate_per_s if tally.done else None,
+            best=tally.best,
+            causes=dict(tally.causes),
+            groups=len(layout.groups),
+            group_size=layout.group_size,
+            lost_groups=len(tally.lost_groups),
+            busy_share=self._busy_share(),
+        )
+
+    def _busy_share(self) -> float:
+        since_tick_s = time.monotonic() - self._last_tick_s
+        ready_s = self._ready_s + self._driver.ready_groups * since_tick_s
+        # What finished trials took is exact, but leaves out the running ones; the samples of the ticks have both.
+        busy_s = max(self._busy_s, self._driver.tally.busy_s)
+        return min(1.0, busy_s / ready_s) if ready_s else 0.0

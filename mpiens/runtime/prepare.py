@@ -1,0 +1,182 @@
+"""From a spec to all that a run needs: what fails here, fails before anything has been started."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpiens.driver import DriverConfig
+from mpiens.errors import RunExistsError, SpecError, UsageError
+from mpiens.layout import Layout, plan
+from mpiens.messages import ModelSettings, Setup
+from mpiens.models.mechanisms import compile_mechanisms
+from mpiens.runtime.order import Order
+from mpiens.samplers import ADAPTIVE, Sampler, build_sampler
+from mpiens.spec import LoadedSpec, check_available, check_files, load_spec
+
+if TYPE_CHECKING:
+    from mpiens.store import FileStore
+
+RUN_FILES = ("results.h5", "checkpoint.h5", "status.json", "run.log", "report.html")
+RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms")
+"""What mpiens puts into a run directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run that is ready to start."""
+
+    loaded: LoadedSpec
+    run_dir: Path
+    layout: Layout
+    setup: Setup
+    sampler: Sampler
+    driver: DriverConfig
+    maximize: bool
+
+
+def read_spec(order: Order) -> LoadedSpec:
+    """The spec, checked as far as that is possible without running it.
+
+    Raises:
+        SpecError: Something in it is wrong.
+    """
+    loaded = load_spec(order.spec, order.overrides)
+    check_available(loaded)
+    check_files(loaded)
+    return loaded
+
+
+def prepare(order: Order, world_size: int) -> Job:
+    """Check, plan, make the run directory, compile.
+
+    Raises:
+        UsageError: The spec, the world's size or the run directory does not allow the run.
+        ModelError: The mechanisms cannot be compiled.
+    """
+    loaded = read_spec(order)
+    spec = loaded.spec
+    layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
+    sampler = make_sampler(loaded)
+    run_dir = (order.output or loaded.run_dir).absolute()
+    claim(run_dir, order.overwrite)
+    setup = make_setup(loaded, layout, run_dir)
+    directions = list(spec.search.objectives.values())
+    maximize = bool(directions) and directions[0] == "maximize"
+    config = DriverConfig(
+        total=sampler.total,
+        groups=len(layout.groups),
+        batch=spec.search.batch,
+        max_attempts=spec.limits.max_attempts,
+        checkpoint_every_s=spec.checkpoint.every,
+        maximize=maximize,
+        is_adaptive=spec.search.algorithm in ADAPTIVE,
+    )
+    return Job(loaded, run_dir, layout, setup, sampler, config, maximize)
+
+
+def make_sampler(loaded: LoadedSpec) -> Sampler:
+    """The spec's sampler.
+
+    Raises:
+        SpecError: It does not fit the space; with file and line.
+    """
+    try:
+        return build_sampler(loaded.spec, loaded.space)
+    except SpecError as error:
+        raise error.within(loaded.file, loaded.lines) from error
+
+
+def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
+    """What workers must know; compiles the mechanisms."""
+    spec, folder = loaded.spec, loaded.folder
+    library = None
+    if spec.model.mechanisms is not None:
+        library = str(compile_mechanisms(folder / spec.model.mechanisms, run_dir / "mechanisms"))
+    model = ModelSettings(
+        kind="python" if spec.model.python else "netpyne",
+        target=absolute_target(spec.model.python or spec.model.netpyne or "", folder),
+        folder=str(folder),
+        setup=absolute_target(spec.model.setup, folder) if spec.model.setup else None,
+        library=library,
+        fixed=dict(spec.model.fixed),
+    )
+    objectives = tuple(spec.search.objectives)
+    return Setup(layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout)
+
+
+def absolute_target(target: str, folder: Path) -> str:
+    """``path.py:function`` with the path made absolute; ``package.module:function`` as it is."""
+    path, colon, function = target.partition(":")
+    return f"{(folder / path).absolute()}{colon}{function}" if path.endswith(".py") else target
+
+
+def holds_run(directory: Path) -> bool:
+    """True when there is a run in this directory."""
+    return any((directory / name).exists() for name in ("results.h5", "status.json", "journal"))
+
+
+def claim(run_dir: Path, overwrite: bool) -> None:
+    """Make the run directory, empty of earlier runs.
+
+    Raises:
+        RunExistsError: It holds a run, which is not to be overwritten.
+        UsageError: It cannot be made.
+    """
+    if holds_run(run_dir) and not overwrite:
+        raise RunExistsError(
+            f"{run_dir} already holds a run; --overwrite deletes it, --output DIR puts this run elsewhere"
+        )
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        for name in RUN_FILES:
+            (run_dir / name).unlink(missing_ok=True)
+        for name in RUN_FOLDERS:
+            shutil.rmtree(run_dir / name, ignore_errors=True)
+        probe = run_dir / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{run_dir}: cannot be used as the run directory: {error.strerror}") from error
+
+
+def open_store(job: Job) -> FileStore:
+    """The run's store, new."""
+    from mpiens.store import FileStore
+
+    spec = job.loaded.spec
+    return FileStore(
+        job.run_dir,
+        name=spec.name,
+        spec_text=job.loaded.text,
+        provenance=provenance(job),
+        objectives=dict(spec.search.objectives),
+        parameters=job.loaded.space.names,
+    )
+
+
+def provenance(job: Job) -> dict[str, str | int]:
+    """Where the results come from: versions, host, command, time, world."""
+    versions = {}
+    for package in ("mpiens", "mpi4py", "numpy", "h5py", "optuna", "neuron", "netpyne"):
+        try:
+            versions[f"{package}_version"] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        **versions,
+        "python_version": platform.python_version(),
+        "host": platform.node(),
+        "command": " ".join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "world_size": job.layout.world_size,
+        "group_size": job.layout.group_size,
+        "seed": job.loaded.spec.seed,
+    }

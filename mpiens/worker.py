@@ -1,0 +1,282 @@
+"""One rank of a group: set up the model, run trials, agree with the other members, answer the driver.
+
+The group's root takes assignments from the driver and announces them to its members; every rank runs the model; then
+the group agrees on whether the trial has failed anywhere, before anybody goes on. What the root's model returned
+becomes the trial's record.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mpiens.comm.group import GroupLink
+from mpiens.errors import MpiensError, ProtocolError, TrialError, UsageError, WaitTimeout
+from mpiens.messages import (
+    Assign,
+    Assignment,
+    GroupStuck,
+    Message,
+    Ready,
+    Result,
+    Results,
+    Setup,
+    SetupFailed,
+)
+from mpiens.models.base import GroupContext, Model, Trial
+from mpiens.models.loading import describe_exception
+from mpiens.record import TrialRecord, encode, objective_values, plain_results
+from mpiens.trial import TrialState, trial_seed
+
+HOLD_S = 0.002
+"""Results of trials that were assigned together leave together, but none waits longer than this for the next trial."""
+
+_SAY_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed here.
+
+    Attributes:
+        text: One line.
+        retry: The cause may pass.
+    """
+
+    text: str
+    retry: bool = True
+
+
+class GroupMember:
+    """What every rank of a group does.
+
+    Args:
+        setup: How to run trials.
+        context: Where.
+        link: The other members.
+        model: What to run.
+        label: Called with the trial's number before, and None after each trial, to mark what the model prints.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        context: GroupContext,
+        link: GroupLink,
+        model: Model,
+        label: Callable[[int | None], None],
+    ) -> None:
+        self.setup = setup
+        self.context = context
+        self.link = link
+        self._model = model
+        self._label = label
+
+    def set_up(self) -> Ready | SetupFailed | None:
+        """Prepare the model, and agree on it.
+
+        Returns:
+            On the root, what the driver is to know. On another member None, or SetupFailed when the others do not
+            answer.
+        """
+        failure, is_usage = None, False
+        index, rank = self.context.index, self.context.world_rank
+        try:
+            self._model.setup(self.context)
+        except MpiensError as error:
+            failure, is_usage = str(error), isinstance(error, UsageError)
+            _log_traceback(error.__cause__ or error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            failure = describe_exception(error, self.setup.model.folder)
+            _log_traceback(error)
+        try:
+            errors = self.link.agree(failure, self.setup.group_timeout_s, None, "the set-up", self._say_waiting)
+        except WaitTimeout as error:
+            return SetupFailed(index, rank, f"{failure} ({error})" if failure else str(error), is_usage)
+        if self.link.rank:
+            return None
+        for blamed, text in zip(self.setup.layout.groups[index], errors, strict=True):
+            if text is not None:
+                return SetupFailed(index, blamed, text, is_usage)
+        return Ready(index)
+
+    def follow(self) -> GroupStuck | None:
+        """As a member that is not the root: run what the root announces, until it says to leave.
+
+        Returns:
+            The reason for which this member cannot go on; None when it was told to leave.
+        """
+        while (assignment := self.link.await_begin()) is not None:
+            _, failure = self.simulate(assignment, trial_seed(self.setup.seed, assignment.number))
+            stuck = self.agree(assignment, failure)
+            if isinstance(stuck, GroupStuck):
+                return stuck
+            self._model.clear()
+        return None
+
+    def simulate(self, assignment: Assignment, seed: int) -> tuple[Mapping[str, object] | None, Failure | None]:
+        """Run the model here; what it returned, or why it failed."""
+        number = assignment.number
+        params = self.setup.model.fixed | assignment.params
+        trial = Trial(self.context, number, assignment.attempt, seed, params)
+        self._label(number)
+        try:
+            returned = self._model.run(trial)
+        except TrialError as error:
+            return None, Failure(str(error), retry=False)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            _log_traceback(error)
+            return None, Failure(describe_exception(error, self.setup.model.folder))
+        finally:
+            self._label(None)
+        return returned, None
+
+    def agree(self, assignment: Assignment, failure: Failure | None) -> list[str | None] | GroupStuck:
+        """Wait until every member has ended the trial; what `GroupLink.agree` returns, or why that cannot be."""
+        number = assignment.number
+        text = None if failure is None else failure.text
+        try:
+            return self.link.agree(text, self.setup.group_timeout_s, number, f"trial {number}", self._say_waiting)
+        except WaitTimeout as error:
+            cause = f"rank {self.context.world_rank}: {text}; " if text else ""
+            stuck = f"{cause}the group cannot go on: {error}"
+            return GroupStuck(self.context.index, self.context.world_rank, number, assignment.attempt, stuck)
+
+    def clear(self) -> None:
+        """Remove what the trial left behind."""
+        self._model.clear()
+
+    def _say_waiting(self, waited_s: float) -> None:
+        if waited_s > self._next_word_s:
+            self._next_word_s += _SAY_EVERY_S
+            print(f"waiting for the other members of group {self.context.index} for {waited_s:.0f} s")
+
+    _next_word_s = _SAY_EVERY_S
+
+
+def _log_traceback(error: BaseException) -> None:
+    # In one piece, so that tracebacks of several ranks do not mix line by line.
+    sys.stderr.write("".join(traceback.format_exception(error)))
+
+
+class GroupRoot:
+    """What a group's root does besides: takes assignments, answers with results.
+
+    Args:
+        member: The root's own part.
+        say: Tells the driver.
+    """
+
+    def __init__(self, member: GroupMember, say: Callable[[Message], None]) -> None:
+        self._member = member
+        self._say = say
+        self._setup = member.setup
+        self._context = member.context
+        self._queue: deque[Assignment] = deque()
+        self._ranks = member.setup.layout.groups[member.context.index]
+
+    def deliver(self, message: Message) -> None:
+        """Take in a message of the driver."""
+        if not isinstance(message, Assign):
+            raise ProtocolError(f"group {self._context.index} cannot handle {type(message).__name__}")
+        self._queue.extend(message.assignments)
+
+    def work(self) -> bool:
+        """Run what is assigned, for a moment or one trial. False when there was nothing to do."""
+        if not self._queue:
+            return False
+        results: list[Result] = []
+        end_s = time.perf_counter() + HOLD_S
+        stuck = None
+        while self._queue and stuck is None and (not results or time.perf_counter() < end_s):
+            result = self._run(self._queue.popleft())
+            if isinstance(result, GroupStuck):
+                stuck = result
+            else:
+                results.append(result)
+        if results:
+            self._say(Results(self._context.index, tuple(results)))
+        if stuck is not None:
+            self._queue.clear()
+            self._say(stuck)
+        return True
+
+    def leave(self) -> None:
+        """Let the members leave."""
+        self._member.link.begin(None)
+
+    def _run(self, assignment: Assignment) -> Result | GroupStuck:
+        member = self._member
+        member.link.begin(assignment)
+        started_s = time.time()
+        start_s = time.perf_counter()
+        seed = trial_seed(self._setup.seed, assignment.number)
+        returned, failure = member.simulate(assignment, seed)
+        if len(self._ranks) > 1:
+            errors = member.agree(assignment, failure)
+            if isinstance(errors, GroupStuck):
+                return errors
+            failure = self._blame(errors, failure)
+        elapsed_s = time.perf_counter() - start_s
+        member.clear()
+        values: dict[str, float] = {}
+        record = b""
+        if failure is None:
+            try:
+                values, record = self._record(assignment, seed, returned, started_s, elapsed_s)
+            except TrialError as error:
+                failure = Failure(str(error), retry=False)
+        return Result(
+            assignment.number,
+            assignment.attempt,
+            TrialState.COMPLETE if failure is None else TrialState.FAIL,
+            tuple(values.values()),
+            started_s,
+            elapsed_s,
+            "" if failure is None else failure.text,
+            failure is not None and failure.retry,
+            record,
+        )
+
+    def _blame(self, errors: list[str | None], own: Failure | None) -> Failure | None:
+        """One failure out of all members'; the first one is named."""
+        failed = [(rank, text) for rank, text in zip(self._ranks, errors, strict=True) if text is not None]
+        if not failed:
+            return None
+        if len(failed) == len(self._ranks) and all(text == failed[0][1] for _, text in failed):
+            return Failure(failed[0][1], own is None or own.retry)
+        others = f" (and {len(failed) - 1} more of the group's {len(self._ranks)} ranks)" if len(failed) > 1 else ""
+        return Failure(f"rank {failed[0][0]}: {failed[0][1]}{others}", own is None or own.retry)
+
+    def _record(
+        self,
+        assignment: Assignment,
+        seed: int,
+        returned: Mapping[str, object] | None,
+        started_s: float,
+        elapsed_s: float,
+    ) -> tuple[dict[str, float], bytes]:
+        names = self._setup.objectives
+        if returned is None:
+            expected = f"a dict with {', '.join(map(repr, names))}" if names else "a dict of results by name"
+            raise TrialError(f"the model returned None; expected {expected}")
+        results = plain_results(returned)
+        values = objective_values(names, results)
+        record = TrialRecord(
+            assignment.number,
+            TrialState.COMPLETE,
+            assignment.attempt,
+            self._context.index,
+            seed,
+            started_s,
+            elapsed_s,
+            "",
+            assignment.params,
+            values,
+            results,
+        )
+        return values, encode(record)

@@ -1,0 +1,244 @@
+"""What goes wrong ends in a message that helps, with the right exit status, without a traceback and without a hang."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from project import MODEL, completed, mpiens, trials, write_project
+
+RUN = "small.run"
+
+BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("unknown key", {"grups": {"size": 2}}, ["spec.yaml:", "grups", "groups"]),
+    ("unknown inner key", {"groups": {"siez": 2}}, ["spec.yaml:", "groups.siez", "size"]),
+    ("wrong type", {"groups": {"size": "two"}}, ["spec.yaml:", "groups.size", "two"]),
+    ("impossible value", {"groups": {"size": 0}}, ["spec.yaml:", "groups.size"]),
+    (
+        "missing file",
+        {"model": {"python": "modle.py:simulate"}},
+        ["spec.yaml:", "model.python", "modle.py", "model.py"],
+    ),
+    ("missing script", {"model": {"netpyne": "init.py"}}, ["spec.yaml:", "model.netpyne", "init.py"]),
+    ("two models", {"model": {"python": "model.py:f", "netpyne": "init.py"}}, ["spec.yaml:", "model"]),
+    ("empty space", {"space": {}}, ["spec.yaml:", "space", "empty"]),
+    ("empty axis", {"space": {"x": []}}, ["spec.yaml:", "space.x"]),
+    ("range in a grid", {"space": {"x": {"low": 0, "high": 1.5}}}, ["spec.yaml:", "space.x", "step"]),
+    (
+        "unknown algorithm",
+        {"search": {"algorithm": "tpee", "trials": 3, "objectives": {"loss": "minimize"}}},
+        ["spec.yaml:", "search.algorithm", "tpe"],
+    ),
+    (
+        "algorithm to come",
+        {"search": {"algorithm": "cmaes", "trials": 3, "objectives": {"loss": "minimize"}}},
+        ["spec.yaml:", "search.algorithm", "this version of mpiens"],
+    ),
+    ("part to come", {"store": {"writers": 1}}, ["spec.yaml:", "store.writers", "this version of mpiens"]),
+    ("command", {"model": {"command": ["./solver"]}}, ["spec.yaml:", "model.command", "this version of mpiens"]),
+    (
+        "unknown option",
+        {"search": {"algorithm": "tpe", "trials": 3, "objectives": {"a": "minimize"}, "options": {"n_startup": 2}}},
+        ["spec.yaml:", "search.options.n_startup", "n_startup_trials"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), [case[1:] for case in BAD_SPECS], ids=[case[0] for case in BAD_SPECS])
+@pytest.mark.parametrize("verb", ["run", "validate"])
+def test_a_bad_spec_is_refused(tmp_path: Path, verb: str, changes: dict[str, Any], words: list[str]) -> None:
+    done = mpiens(0, verb, write_project(tmp_path, **changes))
+    assert done.returncode == 2, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / RUN).exists()
+
+
+@pytest.mark.mpi
+def test_a_bad_spec_lets_every_rank_go(tmp_path: Path) -> None:
+    done = mpiens(4, "run", write_project(tmp_path, space={}))
+    assert done.returncode == 2
+    assert done.stderr.count("spec.yaml:") == 1
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("ranks", "size"), [(2, 2), (4, 4), (3, 7)])
+def test_too_few_ranks_for_a_group(tmp_path: Path, ranks: int, size: int) -> None:
+    done = mpiens(ranks, "run", write_project(tmp_path, groups={"size": size}))
+    assert done.returncode == 2
+    assert f"groups.size: {size} needs at least {size + 1} ranks" in done.stderr
+    validated = mpiens(0, "validate", tmp_path / "spec.yaml", "--ranks", str(ranks))
+    assert validated.returncode == 2
+    assert f"needs at least {size + 1} ranks" in validated.stderr
+
+
+SETUP_ERRORS = [
+    ("no such function", "def simulat(trial):\n    return {}\n", 2, ["model.py", "simulate", "simulat"]),
+    (
+        "raises on import",
+        "import os\nraise RuntimeError('no licence')\n",
+        1,
+        ["model.py:2", "RuntimeError", "no licence"],
+    ),
+    ("ends on import", "import sys\nsys.exit(3)\n", 1, ["model.py:2", "SystemExit"]),
+    ("syntax error", "def simulate(trial)\n", 1, ["model.py", "SyntaxError"]),
+    ("takes no trial", "def simulate():\n    return {}\n", 2, ["must take one argument"]),
+]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("code", "status", "words"), [c[1:] for c in SETUP_ERRORS], ids=[c[0] for c in SETUP_ERRORS])
+@pytest.mark.parametrize("ranks", [0, 3, 5])
+def test_a_model_that_cannot_be_set_up(tmp_path: Path, ranks: int, code: str, status: int, words: list[str]) -> None:
+    spec = write_project(tmp_path, code, groups={"size": 2 if ranks == 5 else 1})
+    done = mpiens(ranks, "run", spec)
+    assert done.returncode == status, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stdout + done.stderr
+    validated = mpiens(0, "validate", spec, "--set", f"output={tmp_path / 'new'}")
+    assert validated.returncode == 2
+    for word in words:
+        assert word in validated.stderr
+
+
+TRIAL_ERRORS = [
+    ("returns None", "None", "the model returned None; expected a dict with 'loss'"),
+    ("returns NaN", "{'loss': float('nan')}", "objective 'loss' is not finite: nan"),
+    ("returns infinity", "{'loss': float('-inf')}", "objective 'loss' is not finite: -inf"),
+    ("returns no objective", "{'los': 1.0}", "objective 'loss' is missing; the model returned 'los'"),
+    ("returns nothing", "{}", "objective 'loss' is missing; the model returned nothing"),
+    ("returns a number", "1.5", "simulate returned float, expected a dict of results by name"),
+    ("returns an object", "{'loss': 1.0, 'x': object()}", "result 'x' cannot be stored"),
+    ("raises", "1 / 0", "model.py:2: ZeroDivisionError"),
+    ("exits", "exit(0)", "model.py:2: SystemExit"),
+]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("returned", "cause"), [c[1:] for c in TRIAL_ERRORS], ids=[c[0] for c in TRIAL_ERRORS])
+def test_a_failing_trial_fails_itself_and_not_the_run(tmp_path: Path, returned: str, cause: str) -> None:
+    spec = write_project(tmp_path, f"def simulate(trial):\n    return {returned}\n", limits={"max_attempts": 1})
+    done = mpiens(3, "run", spec)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 complete, 6 failed" in done.stdout
+    assert f"6 x {cause}" in done.stdout
+    assert "no trial has succeeded" in done.stdout
+    found = trials(tmp_path / RUN)
+    assert found["state"].tolist() == [3] * 6
+    assert all(cause in text.decode() for text in found["error"])
+    assert cause in completed(0, "status", "-v", tmp_path / RUN)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_one_rank_of_a_group_raises_before_any_collective(tmp_path: Path, guilty: int) -> None:
+    code = f"""
+    def simulate(trial):
+        if trial.comm.rank == {guilty} and trial.params["x"] == 1:
+            raise ValueError("only here")
+        return {{"loss": trial.comm.rank}}
+    """
+    spec = write_project(tmp_path, code, groups={"size": 2}, limits={"max_attempts": 1})
+    said = completed(5, "run", spec)
+    assert "4 complete, 2 failed" in said
+    found = trials(tmp_path / RUN)
+    for group, error in zip(found["group"], found["error"], strict=True):
+        if error:
+            assert error.decode() == f"rank {1 + 2 * group + guilty}: model.py:4: ValueError: only here"
+    assert found["state"].tolist() == [1, 1, 3, 3, 1, 1]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_one_rank_of_a_group_raises_while_the_other_is_in_a_collective(tmp_path: Path, guilty: int) -> None:
+    code = f"""
+    def simulate(trial):
+        if trial.comm.rank == {guilty} and trial.params["x"] == 1:
+            raise ValueError("only here")
+        trial.comm.barrier()
+        return {{"loss": 0}}
+    """
+    spec = write_project(
+        tmp_path, code, space={"x": [1, 2, 3, 4]}, groups={"size": 2}, limits={"max_attempts": 1, "group_timeout": 2}
+    )
+    said = completed(5, "run", spec)
+    assert "is lost at trial 0" in said
+    assert "ValueError: only here" in said
+    assert "gave up after 2 s" in said
+    assert "3 complete, 1 failed" in said
+    found = trials(tmp_path / RUN)
+    assert found["state"].tolist() == [3, 1, 1, 1]
+    assert b"only here" in found["error"][0]
+
+
+@pytest.mark.mpi
+def test_a_group_that_cannot_be_set_up_on_one_rank(tmp_path: Path) -> None:
+    code = """
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.rank == 2:
+        raise RuntimeError("no licence here")
+
+    def simulate(trial):
+        return {"loss": 0}
+    """
+    said = completed(5, "run", write_project(tmp_path, code, groups={"size": 2}))
+    assert "group 0 cannot be set up: rank 2: model.py:5: raises on import: RuntimeError: no licence here" in said
+    assert "6 complete, 0 failed" in said
+    assert set(trials(tmp_path / RUN)["group"]) == {1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "none.yaml"], ["none.yaml", "no such file"]),
+        (["run"], ["SPEC", "--help"]),
+        (["rum", "spec.yaml"], ["rum"]),
+        (["run", "spec.yaml", "--fast"], ["--fast"]),
+        (["run", "spec.yaml", "--resume"], ["--resume", "--overwrite"]),
+        (["resume", "checkpoint.h5"], ["resume", "this version"]),
+        (["status", "none.run"], ["none.run", "no run here"]),
+        (["status", "."], ["no run here"]),
+        (["list", "none"], ["none", "no such folder"]),
+        (["validate", "."], ["is a directory"]),
+        (["test", "spec.yaml", "--trial", "99"], ["--trial 99", "6 trials"]),
+        (["new", "."], ["not an empty folder"]),
+        (["run", "spec.yaml", "--set", "groups.siez=2"], ["siez", "size"]),
+        (["run", "spec.yaml", "--set", "groups"], ["groups", "="]),
+        (["run", "spec.yaml", "--output", "model.py"], ["model.py", "run directory"]),
+    ],
+)
+def test_bad_commands(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    write_project(tmp_path)
+    done = mpiens(0, *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_an_output_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    spec = write_project(tmp_path, output="model.py/run")
+    for verb in ("run", "validate"):
+        done = mpiens(0, verb, spec)
+        assert done.returncode == 2
+        assert "model.py" in done.stderr
+
+
+def test_no_mpi_library_is_said_plainly(tmp_path: Path) -> None:
+    spec = write_project(tmp_path, MODEL)
+    (tmp_path / "broken" / "mpi4py").mkdir(parents=True)
+    (tmp_path / "broken" / "mpi4py" / "__init__.py").write_text("")
+    (tmp_path / "broken" / "mpi4py" / "MPI.py").write_text("raise RuntimeError('cannot load MPI library')\n")
+    script = tmp_path / "go.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(tmp_path / 'broken')!r})\n"
+        "from mpiens.cli import run_command_line\nsys.exit(run_command_line(sys.argv[1:]))\n"
+    )
+    from launch import run_ranks
+
+    done = run_ranks(0, [script, "run", spec], 60)
+    assert done.returncode == 1
+    assert "pip install 'mpiens[mpich]'" in done.stderr
+    assert "Traceback" not in done.stderr
