@@ -16,26 +16,36 @@ from typing import TextIO
 LOG_NAME = "run.log"
 
 
-class _MarkedStream(io.TextIOBase):
-    """Writes whole lines, each with a mark in front, in one system call, so that ranks do not mix within a line."""
+class _Mark:
+    """What stands in front of every line of this rank."""
 
-    def __init__(self, fd: int, rank: int) -> None:
+    __slots__ = ("rank", "trial")
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self.trial: int | None = None
+
+    def __str__(self) -> str:
+        return f"[rank {self.rank}] " if self.trial is None else f"[trial {self.trial} rank {self.rank}] "
+
+
+class _MarkedStream(io.TextIOBase):
+    """Writes whole lines, each with a mark in front, in one system call, so that ranks do not mix within a line.
+
+    Attributes:
+        partial: The beginning of a line whose end has not come.
+    """
+
+    def __init__(self, fd: int, mark: _Mark) -> None:
         super().__init__()
         self._fd = fd
-        self._rank = rank
-        self._trial: int | None = None
-        self._partial = ""
+        self._mark = mark
+        self.partial = ""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
         """Always UTF-8."""
         return "utf-8"
-
-    def label(self, number: int | None) -> None:
-        """Mark what follows as output of this trial."""
-        if self._partial:
-            self.write("\n")
-        self._trial = number
 
     def writable(self) -> bool:
         """Always."""
@@ -47,9 +57,9 @@ class _MarkedStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write the lines that `text` completes; keep the rest."""
-        *lines, self._partial = (self._partial + text).split("\n")
+        *lines, self.partial = (self.partial + text).split("\n")
         if lines:
-            mark = f"[rank {self._rank}] " if self._trial is None else f"[trial {self._trial} rank {self._rank}] "
+            mark = str(self._mark)
             os.write(self._fd, "".join(f"{mark}{line}\n" for line in lines).encode("utf-8", "replace"))
         return len(text)
 
@@ -71,13 +81,17 @@ class RunLog:
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)
-        self._streams = (_MarkedStream(1, rank), _MarkedStream(2, rank))
-        sys.stdout, sys.stderr = self._streams
+        self._mark = _Mark(rank)
+        self._out, self._err = _MarkedStream(1, self._mark), _MarkedStream(2, self._mark)
+        sys.stdout, sys.stderr = self._out, self._err
 
     def label(self, number: int | None) -> None:
         """Mark what follows as output of this trial; None: of no trial."""
-        for stream in self._streams:
-            stream.label(number)
+        if self._out.partial:
+            self._out.write("\n")
+        if self._err.partial:
+            self._err.write("\n")
+        self._mark.trial = number
 
     def close(self) -> None:
         """Put standard output and error back as they were."""

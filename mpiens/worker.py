@@ -59,7 +59,7 @@ class GroupMember:
         context: Where.
         link: The other members.
         model: What to run.
-        label: Called with the trial's number before, and None after each trial, to mark what the model prints.
+        label: Called with the trial's number, or None between trials, to mark what the model prints.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class GroupMember:
             if isinstance(stuck, GroupStuck):
                 return stuck
             self._model.clear()
+            self._label(None)
         return None
 
     def simulate(self, assignment: Assignment, seed: int) -> tuple[Mapping[str, object] | None, Failure | None]:
@@ -131,8 +132,6 @@ class GroupMember:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             _log_traceback(error)
             return None, Failure(describe_exception(error, self.setup.model.folder))
-        finally:
-            self._label(None)
         return returned, None
 
     def agree(self, assignment: Assignment, failure: Failure | None) -> list[str | None] | GroupStuck:
@@ -149,6 +148,10 @@ class GroupMember:
     def clear(self) -> None:
         """Remove what the trial left behind."""
         self._model.clear()
+
+    def rest(self) -> None:
+        """What is printed from now on belongs to no trial."""
+        self._label(None)
 
     def _say_waiting(self, waited_s: float) -> None:
         if waited_s > self._next_word_s:
@@ -192,12 +195,16 @@ class GroupRoot:
         results: list[Result] = []
         end_s = time.perf_counter() + HOLD_S
         stuck = None
-        while self._queue and stuck is None and (not results or time.perf_counter() < end_s):
+        # Half of the queue, so that the driver can refill it while the other half runs.
+        most = (len(self._queue) + 1) // 2
+        while len(results) < most and stuck is None and (not results or time.perf_counter() < end_s):
             result = self._run(self._queue.popleft())
             if isinstance(result, GroupStuck):
                 stuck = result
             else:
                 results.append(result)
+        if not self._queue:
+            self._member.rest()
         if results:
             self._say(Results(self._context.index, tuple(results)))
         if stuck is not None:

@@ -14,7 +14,7 @@ class Backoff:
     cost it about one percent of a core.
     """
 
-    _YIELDS = 100
+    _YIELDS = 300
     _FIRST_S = 20e-6
     _LONGEST_S = 2e-3
 

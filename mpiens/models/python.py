@@ -49,7 +49,7 @@ class PythonModel:
         seed_globals(trial.seed)
         self._has_failed = True
         returned = self._function(trial)
-        if returned is None or isinstance(returned, Mapping):
+        if type(returned) is dict or returned is None or isinstance(returned, Mapping):
             self._has_failed = False
             return returned
         raise TrialError(
