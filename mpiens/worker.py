@@ -35,6 +35,9 @@ from mpiens.trial import TrialState, trial_seed
 HOLD_S = 0.002
 """Results of trials that were assigned together leave together, but none waits longer than this for the next trial."""
 
+LEAST_ANSWERS = 128
+"""Results that may leave in one message whatever the queue's length; a message costs as much as several trials."""
+
 _SAY_EVERY_S = 60.0
 
 
@@ -195,9 +198,9 @@ class GroupRoot:
         results: list[Result] = []
         end_s = time.perf_counter() + HOLD_S
         stuck = None
-        # Half of the queue, so that the driver can refill it while the other half runs.
-        most = (len(self._queue) + 1) // 2
-        while len(results) < most and stuck is None and (not results or time.perf_counter() < end_s):
+        # A long queue is answered by halves, so that the driver can refill it while the other half runs.
+        most = max(LEAST_ANSWERS, len(self._queue) // 2)
+        while self._queue and stuck is None and len(results) < most and (not results or time.perf_counter() < end_s):
             result = self._run(self._queue.popleft())
             if isinstance(result, GroupStuck):
                 stuck = result

@@ -28,7 +28,7 @@ trial is never queued: it would wait behind another while a group may become fre
 QUEUED_WORK_S = 0.005
 """So much work is queued ahead per group when trials are very short."""
 
-DEEPEST_QUEUE = 64
+DEEPEST_QUEUE = 256
 
 
 class Phase(enum.Enum):

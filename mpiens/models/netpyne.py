@@ -24,7 +24,8 @@ from mpiens.messages import ModelSettings
 from mpiens.models import batchtools, neuron
 from mpiens.models.base import GroupContext, Trial
 from mpiens.models.loading import describe_exception, is_within, nearest_name, prepend_path
-from mpiens.models.python import call_setup, seed_globals
+from mpiens.models.python import call_setup
+from mpiens.models.randomness import seed_globals
 from mpiens.models.renewal import RenewedComm
 
 _NEURON_GLOBALS = ("dt", "celsius", "tstop", "steps_per_ms", "v_init", "clamp_resist", "secondorder")

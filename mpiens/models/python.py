@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import random
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 from mpiens.errors import SpecError, TrialError
 from mpiens.messages import ModelSettings
 from mpiens.models import neuron
 from mpiens.models.base import GroupContext, Trial
 from mpiens.models.loading import load_function
+from mpiens.models.randomness import may_draw, seed_globals
 from mpiens.models.renewal import RenewedComm
 
 
@@ -25,6 +24,7 @@ class PythonModel:
         self._function: Callable[..., Any] | None = None
         self._comm: RenewedComm | None = None
         self._has_failed = False
+        self._may_draw = True
 
     def setup(self, context: GroupContext) -> None:
         """Load the function, then call the spec's setup function on this rank.
@@ -37,16 +37,21 @@ class PythonModel:
         settings = self._settings
         self._comm = RenewedComm(context.comm)
         neuron.install_hook(context.comm, settings.library, settings.folder)
+        known = set(sys.modules)
         self._function = load_model_function(settings.target, settings.folder)
         if settings.setup is not None:
             call_setup(settings.setup, settings.folder, context)
+        own = sys.modules.get(self._function.__module__)
+        loaded = [sys.modules[name] for name in set(sys.modules) - known]
+        self._may_draw = own is None or own not in loaded or may_draw(loaded)
 
     def run(self, trial: Trial) -> Mapping[str, object] | None:
-        """Call the function, with Python's and NumPy's global random states set from the trial's seed."""
+        """Call the function, with Python's and NumPy's global random states set if it may use them."""
         if self._function is None or self._comm is None:
             raise AssertionError("setup() comes before run()")
         trial.comm = self._comm.current
-        seed_globals(trial.seed)
+        if self._may_draw:
+            seed_globals(trial.seed)
         self._has_failed = True
         returned = self._function(trial)
         if type(returned) is dict or returned is None or isinstance(returned, Mapping):
@@ -80,12 +85,6 @@ def call_setup(target: str, folder: str, context: GroupContext) -> None:
     """Call a spec's setup function, with the group's context if it takes an argument."""
     function = load_function(target, folder)
     function(context) if accepts(function, 1) else function()
-
-
-def seed_globals(seed: int) -> None:
-    """Set the global random states of Python and NumPy, so that a trial does not depend on those before it."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
 
 
 def accepts(function: Callable[..., Any], count: int) -> bool:

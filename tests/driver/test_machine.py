@@ -21,7 +21,7 @@ def first_of(number: int, attempt: int = 1) -> Assignment:
 
 def started(groups: int = 1, **changes: object) -> Driver:
     """A driver whose groups have one trial each."""
-    driver = Driver(DriverConfig(total=100, groups=groups, **changes))  # type: ignore[arg-type]
+    driver = Driver(DriverConfig(total=1000, groups=groups, **changes))  # type: ignore[arg-type]
     assert driver.handle(*map(GroupReady, range(groups))) == [Ask(groups)]
     actions = driver.handle(Asked([{"x": number} for number in range(groups)]))
     assert actions == [Dispatch(number, (first_of(number),)) for number in range(groups)]
