@@ -7,9 +7,11 @@ Setup           driver -> all      how to run trials; the first message
 Ready           root -> driver     the group is set up and takes trials
 SetupFailed     member -> driver   the group cannot be set up
 Assign          driver -> root     run these trials, in this order
-Result          root -> driver     an attempt has ended; carries its record, packed for the store
+Results         root -> driver     attempts have ended; each carries its record, packed for the store
 GroupStuck      member -> driver   the group disagrees about a trial and cannot go on
+Alive           driver -> all      nothing new; said now and then, so that a dead driver is noticed
 Shutdown        driver -> all      no more work
+Left            all -> driver      this rank has nothing more to say
 ==============  =================  ==================================================================
 """
 
@@ -148,8 +150,20 @@ class GroupStuck:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """Nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """This rank has nothing more to say."""
+
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """No more work."""
 
 
-Message = Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Shutdown
+Message = Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Alive | Shutdown | Left

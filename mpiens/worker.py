@@ -107,13 +107,16 @@ class GroupMember:
                 return SetupFailed(index, blamed, text, is_usage)
         return Ready(index)
 
-    def follow(self) -> GroupStuck | None:
+    def follow(self, waiting: Callable[[], None]) -> GroupStuck | None:
         """As a member that is not the root: run what the root announces, until it says to leave.
+
+        Args:
+            waiting: Called while there is no work.
 
         Returns:
             The reason for which this member cannot go on; None when it was told to leave.
         """
-        while (assignment := self.link.await_begin()) is not None:
+        while (assignment := self.link.await_begin(waiting)) is not None:
             _, failure = self.simulate(assignment, trial_seed(self.setup.seed, assignment.number))
             stuck = self.agree(assignment, failure)
             if isinstance(stuck, GroupStuck):

@@ -49,9 +49,18 @@ class GroupLink:
         for member in range(1, self.size):
             self._send(member, _BEGIN, word)
 
-    def await_begin(self) -> Assignment | None:
-        """As a member: the next trial, or None to leave. Waits as long as there is no work."""
-        word = self._receive(0, _BEGIN, None, "waiting for work", None)
+    def await_begin(self, waiting: Callable[[], None]) -> Assignment | None:
+        """As a member: the next trial, or None to leave. Waits as long as there is no work.
+
+        Args:
+            waiting: Called while there is none; what it raises ends the wait.
+        """
+        assert self._comm is not None
+        backoff = Backoff()
+        while not self._comm.iprobe(0, _BEGIN):
+            waiting()
+            backoff.pause()
+        word = self._comm.recv(source=0, tag=_BEGIN)
         return None if word is None else Assignment(*word)
 
     def agree(

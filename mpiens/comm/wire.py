@@ -7,9 +7,11 @@ from operator import attrgetter
 from typing import Any
 
 from mpiens.messages import (
+    Alive,
     Assign,
     Assignment,
     GroupStuck,
+    Left,
     Message,
     Ready,
     Result,
@@ -48,7 +50,7 @@ def _fields(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names)
 
 
-_PLAIN: tuple[type[Any], ...] = (Setup, Ready, SetupFailed, GroupStuck, Shutdown)
+_PLAIN: tuple[type[Any], ...] = (Setup, Ready, SetupFailed, GroupStuck, Alive, Shutdown, Left)
 _PACK: dict[type[Any], tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     Assign: ("Assign", _pack_assign),
     Results: ("Results", _pack_results),

@@ -51,6 +51,7 @@ class DriverConfig:
         checkpoint_every_s: Time between checkpoints.
         maximize: Direction of the first objective.
         is_adaptive: The sampler learns from results, so that queueing far ahead would cost search quality.
+        start_timeout_s: How long a group may take to be set up.
     """
 
     total: int
@@ -60,6 +61,7 @@ class DriverConfig:
     checkpoint_every_s: float = 60.0
     maximize: bool = False
     is_adaptive: bool = False
+    start_timeout_s: float = 3600.0
 
 
 @dataclass(slots=True)
@@ -99,7 +101,8 @@ class Driver:
         self._waiting: deque[_LiveTrial] = deque()
         self._groups: dict[int, _Group] = {}
         self._hungry: dict[int, None] = {}
-        self._unheard = config.groups
+        self._unheard = dict.fromkeys(range(config.groups))
+        self._start_s: float | None = None
         self._asked = 0
         self._asking = 0
         self._is_exhausted = False
@@ -154,7 +157,9 @@ class Driver:
     def _on_group_ready(self, event: GroupReady, actions: list[Action]) -> None:  # noqa: ARG002
         if event.group in self._groups:
             raise ProtocolError(f"group {event.group} says twice that it is ready")
-        self._unheard -= 1
+        if event.group in self.tally.lost_groups:
+            return  # It was given up; what it has to say comes too late.
+        self._unheard.pop(event.group, None)
         self._groups[event.group] = _Group()
         self._hungry[event.group] = None
 
@@ -165,8 +170,8 @@ class Driver:
         self._blame = (event.error, event.is_usage)
         group = self._groups.pop(event.group, None)
         self._hungry.pop(event.group, None)
+        self._unheard.pop(event.group, None)
         if group is None:
-            self._unheard -= 1
             return
         for number in group.in_flight:
             trial = self._live[number]
@@ -222,6 +227,11 @@ class Driver:
             )
 
     def _on_tick(self, event: Tick, actions: list[Action]) -> None:
+        self._start_s = event.now_s if self._start_s is None else self._start_s
+        if self._unheard and event.now_s - self._start_s > self.config.start_timeout_s:
+            for group in list(self._unheard):
+                error = f"not set up after {self.config.start_timeout_s:g} s; its imports or its set-up hang"
+                self._on_group_lost(GroupLost(group, error), actions)
         if self._checkpoint_due_s is None:
             self._checkpoint_due_s = event.now_s + self.config.checkpoint_every_s
         elif event.now_s >= self._checkpoint_due_s:

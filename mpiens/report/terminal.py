@@ -83,10 +83,9 @@ class TerminalDisplay:
         self._stop(ending.last)
         self._say(summarize(ending))
 
-    def failed(self, error: MpiensError) -> None:
-        """Print why the run cannot go on."""
+    def failed(self, error: MpiensError) -> None:  # noqa: ARG002
+        """Clear the way for the error message, which is the last thing that the command prints."""
         self._stop(None)
-        self._say(f"mpiens: {error}")
 
     def _stop(self, snapshot: Snapshot | None) -> None:
         if self._live is not None:

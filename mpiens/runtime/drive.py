@@ -14,7 +14,7 @@ from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailu
 from mpiens.driver.actions import Shutdown as EndRun
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored, Tick
 from mpiens.errors import MpiensError, ProtocolError
-from mpiens.messages import Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
+from mpiens.messages import Alive, Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
 from mpiens.record import TrialRecord, encode
 from mpiens.runtime.observer import Ending, Observer, Snapshot
 from mpiens.runtime.prepare import Job
@@ -23,6 +23,7 @@ from mpiens.trial import TrialState, trial_seed
 
 TICK_S = 0.25
 _SYNC_EVERY_S = 1.0
+_ALIVE_EVERY_S = 60.0
 _DRAIN_S = 0.01
 
 
@@ -46,6 +47,7 @@ class Drive:
         self._start_s = time.monotonic()
         self._last_tick_s = self._start_s
         self._synced_s = self._start_s
+        self._spoke_s = self._start_s
         self._busy_s = 0.0
         self._ready_s = 0.0
         self._first_ready_s: float | None = None
@@ -71,6 +73,13 @@ class Drive:
         Raises:
             MpiensError: Results cannot be stored, or the sampler fails. What was stored before is safe.
         """
+        try:
+            return self._run()
+        except MpiensError as error:
+            self._observer.failed(error)
+            raise
+
+    def _run(self) -> Ending:
         for warning in self._job.layout.warnings:
             self._observer.warned(warning)
         self._observer.started(self.snapshot(), self._job.layout.describe())
@@ -133,6 +142,10 @@ class Drive:
         if now_s - self._synced_s >= _SYNC_EVERY_S:
             self._synced_s = now_s
             self._store.sync()
+        if now_s - self._spoke_s >= _ALIVE_EVERY_S:
+            self._spoke_s = now_s
+            for rank in range(1, self._job.layout.world_size):
+                self._transport.send(rank, Alive())
         self._observer.updated(self.snapshot())
         return Tick(now_s)
 

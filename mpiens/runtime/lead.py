@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import time
+
+from mpiens.comm.backoff import Backoff
 from mpiens.comm.group import GroupLink
 from mpiens.comm.loopback import LoopbackTransport
 from mpiens.comm.mpi import World
 from mpiens.errors import MpiensError
-from mpiens.messages import Ready, Shutdown
+from mpiens.messages import Left, Ready, Shutdown
 from mpiens.runlog import RunLog
 from mpiens.runtime.drive import Drive
 from mpiens.runtime.observer import Ending, Observer
 from mpiens.runtime.order import Order
 from mpiens.runtime.prepare import Job, open_store, prepare
-from mpiens.runtime.serve import make_member
+from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member
 from mpiens.store.base import Store
 from mpiens.worker import GroupRoot
 
-LEAVE_TIMEOUT_S = 60.0
+_STUCK_TIMEOUT_S = 2.0
 
 
 def lead(world: World, order: Order, observer: Observer) -> Ending:
     """As rank 0: prepare and drive the run.
 
-    Does not return when ranks are stuck in a trial: then the whole job is ended, after all files are complete.
+    Does not return when ranks do not leave: then the whole job is ended, after all files are complete.
 
     Raises:
         MpiensError: The run cannot start, or cannot go on. All other ranks have been let go.
@@ -30,8 +33,8 @@ def lead(world: World, order: Order, observer: Observer) -> Ending:
     try:
         job = prepare(order, world.size)
         store = open_store(job)
-    except MpiensError:
-        _dismiss(world)
+    except MpiensError as error:
+        _dismiss(world, observer, error.exit_status, f"mpiens: {error}")
         raise
     for warning in store.warnings:
         observer.warned(warning)
@@ -43,23 +46,34 @@ def lead(world: World, order: Order, observer: Observer) -> Ending:
     try:
         ending = drive.run()
     except MpiensError as error:
-        if drive.has_stuck_group:
-            observer.failed(error)
-            world.abort(error.exit_status, str(error))
-        _dismiss(world)
+        _dismiss(world, observer, error.exit_status, f"mpiens: {error}", drive.has_stuck_group)
         raise
-    if drive.has_stuck_group:
-        # Its ranks sit in a call that does not return, so that an orderly end of MPI would wait for them for ever.
-        world.abort(ending.exit_status, "mpiens: ending the ranks that are stuck; all files are complete")
-    _dismiss(world)
+    last_words = "mpiens: ending the ranks that do not leave"
+    _dismiss(world, observer, ending.exit_status, last_words, drive.has_stuck_group)
     return ending
 
 
-def _dismiss(world: World) -> None:
-    """Let all other ranks leave."""
+def _dismiss(world: World, observer: Observer, status: int, last_words: str, has_stuck_group: bool = False) -> None:
+    """Let all other ranks leave.
+
+    Those that do not leave sit in a call that does not return, or in a long trial, and an orderly end of MPI would wait
+    for them. All files are complete; so the whole job is ended, with `status`.
+    """
     for rank in range(1, world.size):
         world.transport.send(rank, Shutdown())
-    world.transport.flush(LEAVE_TIMEOUT_S)
+    staying = set(range(1, world.size))
+    end_s = time.monotonic() + (_STUCK_TIMEOUT_S if has_stuck_group else LEAVE_TIMEOUT_S)
+    backoff = Backoff()
+    while staying and time.monotonic() < end_s:
+        envelope = world.transport.poll()
+        if envelope is None:
+            backoff.pause()
+        elif isinstance(envelope.message, Left):
+            staying.remove(envelope.message.rank)
+    if staying:
+        ranks = ", ".join(map(str, sorted(staying)[:20])) + (" and others" if len(staying) > 20 else "")
+        observer.warned(f"these ranks do not leave and are ended: {ranks}; all files are complete")
+        world.abort(status, last_words)
 
 
 def _run_serially(world: World, job: Job, store: Store, observer: Observer) -> Ending:

@@ -111,4 +111,4 @@ class Observer(Protocol):
         """The run has ended and its files are complete."""
 
     def failed(self, error: MpiensError) -> None:
-        """The run cannot go on, and this process is about to end."""
+        """The run cannot go on; the error will be printed as the command's last word."""

@@ -9,32 +9,94 @@ from mpiens.comm.backoff import Backoff
 from mpiens.comm.group import GroupLink
 from mpiens.comm.mpi import World
 from mpiens.errors import ProtocolError, WaitTimeout
-from mpiens.messages import GroupStuck, Message, Ready, Setup, SetupFailed, Shutdown
+from mpiens.messages import Alive, Left, Message, Ready, Setup, SetupFailed, Shutdown
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext
 from mpiens.runlog import RunLog
 from mpiens.worker import GroupMember, GroupRoot
 
-START_TIMEOUT_S = 3600.0
-"""How long a rank waits for the driver's first word: the driver may have mechanisms to compile."""
+LEAVE_TIMEOUT_S = 60.0
+"""How long the last messages may take to leave a rank, and the driver waits for ranks to leave."""
+
+SILENCE_TIMEOUT_S = 1800.0
+"""How long a rank that waits believes in a silent driver, which speaks every minute unless it is choosing points."""
+
+
+class Lifeline:
+    """What the driver says to this rank, and for how long it has said nothing.
+
+    Attributes:
+        is_over: The driver has said to leave.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._heard_s = time.monotonic()
+        self.is_over = False
+
+    def poll(self) -> Message | None:
+        """The next message that asks for something, or None.
+
+        Raises:
+            WaitTimeout: The driver has been silent for too long.
+        """
+        envelope = self._world.transport.poll()
+        now_s = time.monotonic()
+        if envelope is None:
+            if now_s - self._heard_s > SILENCE_TIMEOUT_S:
+                raise WaitTimeout(
+                    self._world.rank, "waiting for the driver", SILENCE_TIMEOUT_S, hint="rank 0 is stuck or gone"
+                )
+            return None
+        self._heard_s = now_s
+        if isinstance(envelope.message, Shutdown):
+            self.is_over = True
+        return None if isinstance(envelope.message, Alive) else envelope.message
+
+    def listen(self) -> None:
+        """While waiting for somebody else: is the driver still there?"""
+        message = self.poll()
+        if message is not None and not self.is_over:
+            raise ProtocolError(f"rank {self._world.rank}: cannot handle {type(message).__name__}")
+
+    def await_message(self) -> Message:
+        """The next message that asks for something.
+
+        Raises:
+            WaitTimeout: The driver has been silent for too long.
+        """
+        backoff = Backoff()
+        while (message := self.poll()) is None:
+            backoff.pause()
+        return message
+
+    def await_shutdown(self) -> None:
+        """Wait for the driver to say to leave."""
+        while not self.is_over:
+            self.await_message()
 
 
 def serve(world: World) -> None:
     """Until the driver says to leave.
 
     Raises:
-        WaitTimeout: The driver does not say anything at the start.
+        WaitTimeout: The driver has been silent for too long.
     """
-    message = _await(world, START_TIMEOUT_S)
-    if isinstance(message, Shutdown):
-        return
-    if not isinstance(message, Setup):
+    lifeline = Lifeline(world)
+    message = lifeline.await_message()
+    if isinstance(message, Setup):
+        index = message.layout.group_of(world.rank)
+        if index is not None:
+            log = RunLog(Path(message.run_dir), world.rank)
+            try:
+                _join(world, lifeline, message, index, log)
+            finally:
+                log.close()
+        lifeline.await_shutdown()
+    elif not isinstance(message, Shutdown):
         raise ProtocolError(f"rank {world.rank}: expected Setup first, found {type(message).__name__}")
-    index = message.layout.group_of(world.rank)
-    if index is not None:
-        _join(world, message, index)
-    else:
-        _await_shutdown(world)
+    world.transport.send(0, Left(world.rank))
+    world.transport.flush(LEAVE_TIMEOUT_S)
 
 
 def make_member(setup: Setup, world_rank: int, index: int, link: GroupLink, comm: object, log: RunLog) -> GroupMember:
@@ -43,8 +105,7 @@ def make_member(setup: Setup, world_rank: int, index: int, link: GroupLink, comm
     return GroupMember(setup, context, link, build_model(setup.model), log.label)
 
 
-def _join(world: World, setup: Setup, index: int) -> None:
-    log = RunLog(Path(setup.run_dir), world.rank)
+def _join(world: World, lifeline: Lifeline, setup: Setup, index: int, log: RunLog) -> None:
     members = setup.layout.groups[index]
     model_comm, own_comm = world.make_group(members)
     link = GroupLink(own_comm if len(members) > 1 else None, world.rank)
@@ -55,42 +116,24 @@ def _join(world: World, setup: Setup, index: int) -> None:
         assert view is not None
         world.transport.send(0, view)
         if isinstance(view, Ready):
-            _lead(world, root)
-        else:
-            _await_shutdown(world)
+            _lead_group(lifeline, root)
         root.leave()
-        link.flush(START_TIMEOUT_S)
+        link.flush(LEAVE_TIMEOUT_S)
     else:
-        stuck: SetupFailed | GroupStuck | None = view if isinstance(view, SetupFailed) else member.follow()
+        stuck = view if isinstance(view, SetupFailed) else member.follow(lifeline.listen)
         if stuck is not None:
             world.transport.send(0, stuck)
-        _await_shutdown(world)
 
 
-def _lead(world: World, root: GroupRoot) -> None:
+def _lead_group(lifeline: Lifeline, root: GroupRoot) -> None:
     backoff = Backoff()
     while True:
-        envelope = world.transport.poll()
-        if envelope is not None:
-            if isinstance(envelope.message, Shutdown):
-                return
-            root.deliver(envelope.message)
-        if root.work() or envelope is not None:
+        message = lifeline.poll()
+        if lifeline.is_over:
+            return
+        if message is not None:
+            root.deliver(message)
+        if root.work() or message is not None:
             backoff.reset()
         else:
             backoff.pause()
-
-
-def _await(world: World, timeout_s: float | None) -> Message:
-    end_s = None if timeout_s is None else time.monotonic() + timeout_s
-    backoff = Backoff()
-    while (envelope := world.transport.poll()) is None:
-        if timeout_s is not None and end_s is not None and time.monotonic() > end_s:
-            raise WaitTimeout(world.rank, "waiting for the driver's first message", timeout_s)
-        backoff.pause()
-    return envelope.message
-
-
-def _await_shutdown(world: World) -> None:
-    while not isinstance(_await(world, None), Shutdown):
-        pass

@@ -162,3 +162,13 @@ def test_an_event_that_cannot_happen_raises_and_changes_nothing(event: GroupRead
         driver.handle(event)
     driver.check()
     assert (driver.running, driver.busy_groups, driver.tally.done) == before
+
+
+def test_a_group_that_is_never_set_up_is_given_up() -> None:
+    driver = Driver(DriverConfig(total=10, groups=2, start_timeout_s=100.0))
+    driver.handle(Tick(0.0), GroupReady(0))
+    assert not driver.tally.lost_groups
+    driver.handle(Tick(100.5))
+    assert "not set up after 100 s" in driver.tally.lost_groups[1]
+    assert driver.handle(GroupReady(1)) == []
+    assert driver.ready_groups == 1
