@@ -23,6 +23,14 @@ def rank_by_launcher(environment: Mapping[str, str]) -> int | None:
     return None
 
 
+def size_by_launcher(environment: Mapping[str, str]) -> int | None:
+    """How many ranks an MPI launcher says that it has started; None without a launcher."""
+    for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
+        if environment.get(name, "").isdecimal():
+            return int(environment[name])
+    return None
+
+
 def without_mpi(environment: Mapping[str, str]) -> dict[str, str]:
     """`environment` without what an MPI launcher has put there for its own ranks.
 

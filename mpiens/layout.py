@@ -84,7 +84,7 @@ def plan(world_size: int, group_size: int = 1, writers: int = 0, max_concurrent:
         raise LayoutError(
             f"groups.size: {group_size} needs at least {1 + writers + group_size} ranks "
             f"({besides} and one group); this world has {world_size}"
-            + (f"; sizes that fit: 1 to {workers}" if workers > 0 else "")
+            + (f"; sizes that fit: 1 to {workers}" if workers > 1 else "; size 1 fits" if workers == 1 else "")
         )
     count = workers // group_size
     warnings: tuple[str, ...] = ()

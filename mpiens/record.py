@@ -95,10 +95,14 @@ def plain_results(returned: Mapping[str, object]) -> dict[str, Value]:
     for name, value in returned.items():
         if type(value) not in _PLAIN and isinstance(value, Mapping):
             for inner, part in plain_results(value).items():
+                if f"{name}.{inner}" in results:
+                    raise TrialError(f"result '{name}.{inner}': two results have this name")
                 results[f"{name}.{inner}"] = part
             continue
         if not isinstance(name, str):
             name = str(name)  # noqa: PLW2901 - gids are often keys
+        if name in results:
+            raise TrialError(f"result {name!r}: two results have this name")
         if "/" in name or name in _FORBIDDEN:
             raise TrialError(f"result {name!r}: a name must not be empty or contain '/'")
         results[name] = cast("Value", value) if type(value) in _PLAIN else _plain(name, value)
@@ -135,7 +139,9 @@ def _plain(name: str, value: object) -> Value:
     if isinstance(value, (bool, float, str)):
         return value
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else float(value)
+        if -(2**63) <= value < 2**63:
+            return value
+        raise TrialError(f"result {name!r} cannot be stored: an integer needs more than 64 bits; convert it to float")
     if isinstance(value, np.generic) and not isinstance(value, np.complexfloating):
         return _plain(name, value.item())
     try:

@@ -78,6 +78,7 @@ class GroupMember:
         self.link = link
         self._model = model
         self._label = label
+        self._trial: Trial | None = None
 
     def set_up(self) -> Ready | SetupFailed | None:
         """Prepare the model, and agree on it.
@@ -92,7 +93,8 @@ class GroupMember:
             self._model.setup(self.context)
         except MpiensError as error:
             failure, is_usage = str(error), isinstance(error, UsageError)
-            _log_traceback(error.__cause__ or error)
+            if error.__cause__ is not None:
+                _log_traceback(error.__cause__)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             failure = describe_exception(error, self.setup.model.folder)
             _log_traceback(error)
@@ -131,6 +133,7 @@ class GroupMember:
         params = self.setup.model.fixed | assignment.params
         trial = Trial(self.context, number, assignment.attempt, seed, params)
         self._label(number)
+        self._trial = trial
         try:
             returned = self._model.run(trial)
         except TrialError as error:
@@ -145,7 +148,14 @@ class GroupMember:
         number = assignment.number
         text = None if failure is None else failure.text
         try:
-            return self.link.agree(text, self.setup.group_timeout_s, number, f"trial {number}", self._say_waiting)
+            return self.link.agree(
+                text,
+                self.setup.group_timeout_s,
+                number,
+                f"trial {number}",
+                self._say_waiting,
+                self._trial is not None and self._trial.has_exited,
+            )
         except WaitTimeout as error:
             cause = f"rank {self.context.world_rank}: {text}; " if text else ""
             stuck = f"{cause}the group cannot go on: {error}"
@@ -243,6 +253,9 @@ class GroupRoot:
                 values, record = self._record(assignment, seed, returned, started_s, elapsed_s)
             except TrialError as error:
                 failure = Failure(str(error), retry=False)
+            except Exception as error:  # noqa: BLE001 - what a model returns may misbehave in any way
+                text = f"the results cannot be stored: {describe_exception(error, self._setup.model.folder)}"
+                failure = Failure(text, retry=False)
         return Result(
             assignment.number,
             assignment.attempt,

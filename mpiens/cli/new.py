@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -77,4 +78,6 @@ def new(folder: Path) -> None:
         (folder / "model.py").write_text(_MODEL, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
-    click.echo(f"{folder}: spec.yaml, model.py, README.md\nnext: cd {folder} && mpiens test spec.yaml")
+    click.echo(
+        f"{folder}: spec.yaml, model.py, README.md\nnext: cd {shlex.quote(str(folder))} && mpiens test spec.yaml"
+    )

@@ -17,10 +17,10 @@ from mpiens.report.status import STATUS_NAME, read_status
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), default=Path())
 @click.option("-v", "--verbose", is_flag=True, help="List failed trials too.")
 def status(run: Path, verbose: bool) -> None:
-    """Show counts, rate, time left and the best trial of RUN, a run directory."""
+    """Show counts, rate, time left and the best trial of RUN, a run directory; the current one if not given."""
     found = read_status(run)
     click.echo(_describe(found))
     if verbose:

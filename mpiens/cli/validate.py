@@ -10,7 +10,7 @@ import click
 
 from mpiens.errors import MpiensError, SpecError, UsageError
 from mpiens.layout import plan
-from mpiens.models.cfg_check import unknown_cfg_paths
+from mpiens.models.cfg_check import check_script, find_cfg, unknown_cfg_paths
 from mpiens.models.import_check import check_import
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.report import words
@@ -32,13 +32,13 @@ def validate(spec: Path, ranks: int | None, overrides: tuple[str, ...]) -> None:
         click.echo(f"model     {_check_model(loaded)}")
     except SpecError as error:
         raise loaded.located(error) from error
-    click.echo(f"output    {_check_output(loaded.run_dir)}")
     if ranks is not None:
         layout = plan(ranks, loaded.spec.groups.size, loaded.spec.store.writers, loaded.spec.groups.max_concurrent)
         click.echo(f"groups    {words.count(len(layout.groups), 'group')} of {words.count(layout.group_size, 'rank')}")
         click.echo("\n".join(f"          {line}" for line in layout.describe().splitlines()))
         for warning in layout.warnings:
             click.echo(f"warning   {warning}")
+    click.echo(f"output    {_check_output(loaded.run_dir)}")
     click.echo("valid")
 
 
@@ -58,7 +58,12 @@ def _check_model(loaded: LoadedSpec) -> str:
             if target is not None:
                 _import(absolute_target(target, loaded.folder), str(loaded.folder), library, key)
         if model.netpyne is not None:
-            _check_cfg(loaded, str((loaded.folder / model.netpyne).absolute()))
+            script = str((loaded.folder / model.netpyne).absolute())
+            _check_script(script)
+            if find_cfg(script) is None:
+                click.echo("warning   no cfg.py beside the script: the parameters' names cannot be checked")
+            else:
+                _check_cfg(loaded, script)
     checked = [f"{model.python or model.netpyne} can be used"]
     if model.mechanisms is not None:
         checked.append(f"the mechanisms in {model.mechanisms} compile")
@@ -73,6 +78,13 @@ def _import(target: str, folder: str, library: str | None, key: str) -> None:
     except MpiensError as error:
         # Found in a spec that is to be checked, the model's errors are the spec's.
         raise SpecError(str(error), key=key) from error
+
+
+def _check_script(script: str) -> None:
+    try:
+        check_script(script)
+    except MpiensError as error:
+        raise SpecError(str(error), key="model.netpyne") from error
 
 
 def _check_cfg(loaded: LoadedSpec, script: str) -> None:

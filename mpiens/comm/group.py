@@ -64,16 +64,24 @@ class GroupLink:
         return None if word is None else Assignment(*word)
 
     def agree(
-        self, error: str | None, timeout_s: float, number: int | None, phase: str, waiting: Callable[[float], None]
+        self,
+        error: str | None,
+        timeout_s: float,
+        number: int | None,
+        phase: str,
+        waiting: Callable[[float], None],
+        has_exited: bool = False,
     ) -> list[str | None]:
         """Wait until every member has ended its part.
 
         Args:
             error: What went wrong here, or None.
-            timeout_s: Bound of the wait, from when this rank knows of a failure; without one it waits on.
+            timeout_s: Bound of the wait, from when this rank knows of a failure or an early exit; without one it waits
+                on.
             number: The trial, for messages.
             phase: What the group is doing, for messages.
             waiting: Called now and then with the seconds waited.
+            has_exited: The model has ended itself here, maybe earlier than elsewhere.
 
         Returns:
             On the root: everybody's errors, by rank in the group. Elsewhere: this member's own.
@@ -84,27 +92,33 @@ class GroupLink:
         if self._comm is None or self.size == 1:
             return [error]
         if self.rank:
-            self._send(0, _ENDED, error)
-            bound = timeout_s if error is not None else None
+            self._send(0, _ENDED, (error, has_exited))
+            bound = timeout_s if error is not None or has_exited else None
             self._receive(0, _AGREED, bound, f"waiting for the other members of the group to end {phase}", number)
             return [error]
-        return self._collect(error, timeout_s, number, phase, waiting)
+        return self._collect(error, timeout_s, number, phase, waiting, has_exited)
 
     def _collect(
-        self, error: str | None, timeout_s: float, number: int | None, phase: str, waiting: Callable[[float], None]
+        self,
+        error: str | None,
+        timeout_s: float,
+        number: int | None,
+        phase: str,
+        waiting: Callable[[float], None],
+        has_exited: bool,
     ) -> list[str | None]:
         assert self._comm is not None
         errors: dict[int, str | None] = {0: error}
         start_s = time.monotonic()
-        failed_s = start_s if error is not None else None
+        failed_s = start_s if error is not None or has_exited else None
         backoff = Backoff()
         while len(errors) < self.size:
             arrived = False
             for member in range(1, self.size):
                 if member not in errors and self._comm.iprobe(member, _ENDED):
-                    errors[member] = self._comm.recv(source=member, tag=_ENDED)
+                    errors[member], exited = self._comm.recv(source=member, tag=_ENDED)
                     arrived = True
-                    if errors[member] is not None and failed_s is None:
+                    if (errors[member] is not None or exited) and failed_s is None:
                         failed_s = time.monotonic()
             if arrived:
                 backoff.reset()
@@ -112,13 +126,14 @@ class GroupLink:
             now_s = time.monotonic()
             if failed_s is not None and now_s - failed_s > timeout_s:
                 missing = sorted(set(range(self.size)) - set(errors))
-                cause = next(text for text in errors.values() if text is not None)
+                causes = [text for text in errors.values() if text is not None]
+                cause = f"had failed: {causes[0]}" if causes else "had ended the script by sys.exit()"
                 raise WaitTimeout(
                     self._world_rank,
                     f"waiting for member {', '.join(map(str, missing))} of the group to end {phase}",
                     timeout_s,
                     number,
-                    f"another member had failed: {cause}",
+                    f"another member {cause}",
                 )
             waiting(now_s - start_s)
             backoff.pause()

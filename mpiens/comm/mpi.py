@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from mpiens.comm.base import Envelope
 from mpiens.comm.outbox import Outbox
 from mpiens.comm.wire import from_wire, to_wire
+from mpiens.environment import size_by_launcher
 from mpiens.errors import InstallationError
 from mpiens.messages import Message
 
@@ -90,7 +92,7 @@ def connect() -> World:
     """Join the job's world: all ranks of mpiexec, or this process alone.
 
     Raises:
-        InstallationError: No MPI library can be loaded.
+        InstallationError: No MPI library can be loaded, or the launcher belongs to another one.
     """
     try:
         from mpi4py import MPI
@@ -99,5 +101,13 @@ def connect() -> World:
             f"mpi4py cannot load an MPI library ({' '.join(str(error).split())}); "
             "install one into this environment with: pip install 'mpiens[mpich]'"
         ) from error
+    started = size_by_launcher(os.environ) or 1
+    if started > 1 and MPI.COMM_WORLD.Get_size() == 1:
+        library = MPI.Get_library_version().split("\n")[0].strip("\0 ")
+        mpiexec = Path(sys.executable).with_name("mpiexec")
+        raise InstallationError(
+            f"the launcher has started {started} ranks, but each is alone in its world: it belongs to another "
+            f"MPI than mpi4py, which uses {library}; start the job with {mpiexec}, and see `mpiens doctor`"
+        )
     comm = MPI.COMM_WORLD.Dup()
     return World(comm.rank, comm.size, MpiTransport(comm))

@@ -31,6 +31,10 @@ QUEUED_WORK_S = 0.005
 DEEPEST_QUEUE = 256
 
 
+FIRST_CHECKPOINT_S = 2.0
+"""The first interval between checkpoints; the following ones double up to the one of the spec."""
+
+
 class Phase(enum.Enum):
     """Where the run is."""
 
@@ -110,6 +114,8 @@ class Driver:
         self._longest_s: float | None = None
         self._depth = 1
         self._checkpoint_due_s: float | None = None
+        # Dense at first, so that the first results can be read soon.
+        self._checkpoint_in_s = min(FIRST_CHECKPOINT_S, config.checkpoint_every_s)
         self._blame = ("", False)
         self._stop_reason = ""
         self._handlers: dict[type[Any], Callable[[Any, list[Action]], None]] = {
@@ -233,9 +239,10 @@ class Driver:
                 error = f"not set up after {self.config.start_timeout_s:g} s; its imports or its set-up hang"
                 self._on_group_lost(GroupLost(group, error), actions)
         if self._checkpoint_due_s is None:
-            self._checkpoint_due_s = event.now_s + self.config.checkpoint_every_s
+            self._checkpoint_due_s = event.now_s + self._checkpoint_in_s
         elif event.now_s >= self._checkpoint_due_s:
-            self._checkpoint_due_s = event.now_s + self.config.checkpoint_every_s
+            self._checkpoint_in_s = min(2 * self._checkpoint_in_s, self.config.checkpoint_every_s)
+            self._checkpoint_due_s = event.now_s + self._checkpoint_in_s
             actions.append(Checkpoint())
 
     def _on_stop(self, event: StopRequested, actions: list[Action]) -> None:  # noqa: ARG002

@@ -48,7 +48,17 @@ class Trial:
         self.attempt = attempt
         self.seed = seed
         self.comm = context.comm
+        self._has_exited = False
         self._run_dir = context.run_dir
+
+    def note_exit(self) -> None:
+        """For model adapters: the model has ended itself here with success, maybe earlier than on other ranks."""
+        self._has_exited = True
+
+    @property
+    def has_exited(self) -> bool:
+        """True after `note_exit`."""
+        return self._has_exited
 
     @property
     def directory(self) -> Path:

@@ -217,7 +217,10 @@ def install() -> None:
     if getattr(sys.modules.get("netpyne.batchtools"), "mpiens_comm", None) is comm:
         return
     if "netpyne" in sys.modules:
-        raise ModelError("netpyne was imported before the model was set up; import it inside the script only")
+        raise ModelError(
+            "netpyne was imported before mpiens could prepare it; in a script put `from mpiens.netpyne import ...` "
+            "before other imports of netpyne, and do not import netpyne in a set-up function"
+        )
     stand_in = ModuleType("netpyne.batchtools", __doc__)
     stand_in.__path__ = []  # so that an import of a part that is not here says which
     vars(stand_in).update(comm=comm, mpiens_comm=comm, __getattr__=_attribute)

@@ -90,6 +90,7 @@ class NetpyneModel:
             _forget_frames(error)
             if error.code not in (None, 0):
                 raise TrialError(f"the script ended with sys.exit({error.code!r})") from error
+            trial.note_exit()
             if not session.has_sent and trial.comm.Get_rank() == 0:
                 raise TrialError("the script ended with sys.exit() before it sent results") from error
         except BaseException as error:

@@ -34,8 +34,19 @@ def summarize(ending: Ending) -> str:
             lines.append(f"            and {len(causes) - _MOST_CAUSES} more causes, see /trials/error in results.h5")
     if last.done and last.complete + last.pruned == 0:
         lines.append("  warning   no trial has succeeded")
-    for group, cause in list(ending.lost_groups.items())[:_MOST_CAUSES]:
-        lines.append(f"  lost      group {group}: {cause}")
+    lost: dict[str, list[int]] = {}
+    for group, cause in ending.lost_groups.items():
+        lost.setdefault(cause, []).append(group)
+    for cause, groups in list(lost.items())[:_MOST_CAUSES]:
+        said = "as said above" if cause == ending.reason else cause
+        lines.append(f"  lost      {_groups(groups)}: {said}")
     lines.append(f"  results   {last.run_dir / 'results.h5'}")
     lines.append(f"  log       {last.run_dir / 'run.log'}")
     return "\n".join(lines)
+
+
+def _groups(groups: list[int]) -> str:
+    if len(groups) == 1:
+        return f"group {groups[0]}"
+    shown = ", ".join(map(str, sorted(groups)[:8]))
+    return f"groups {shown}" + (f" and {len(groups) - 8} more" if len(groups) > 8 else "")

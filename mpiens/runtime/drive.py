@@ -13,7 +13,7 @@ from mpiens.driver import Driver
 from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailure, Tell
 from mpiens.driver.actions import Shutdown as EndRun
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored, Tick
-from mpiens.errors import MpiensError, ProtocolError
+from mpiens.errors import MpiensError, ProtocolError, StoreError
 from mpiens.messages import Alive, Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
 from mpiens.record import TrialRecord, encode
 from mpiens.runtime.observer import Ending, Observer, Snapshot
@@ -53,6 +53,7 @@ class Drive:
         self._first_ready_s: float | None = None
         self._end: EndRun | None = None
         self._stuck = False
+        self._setup_errors: set[str] = set()
         self._actions: dict[type[Any], Callable[[Any], Event | None]] = {
             Ask: self._ask,
             Dispatch: self._dispatch,
@@ -75,6 +76,11 @@ class Drive:
         """
         try:
             return self._run()
+        except OSError as error:
+            text = f"{self._job.run_dir}: {error.strerror}: {error.filename}; is the run directory still there?"
+            failure = StoreError(text)
+            self._observer.failed(failure)
+            raise failure from error
         except MpiensError as error:
             self._observer.failed(error)
             raise
@@ -83,6 +89,13 @@ class Drive:
         for warning in self._job.layout.warnings:
             self._observer.warned(warning)
         self._observer.started(self.snapshot(), self._job.layout.describe())
+        try:
+            end = self._loop()
+        except KeyboardInterrupt:
+            end = EndRun("stopped", "interrupted")
+        return self._finish(end)
+
+    def _loop(self) -> EndRun:
         backoff = Backoff()
         self._handle([Tick(self._start_s)])
         while self._end is None:
@@ -95,7 +108,7 @@ class Drive:
                 backoff.reset()
             else:
                 backoff.pause()
-        return self._finish(self._end)
+        return self._end
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -126,8 +139,11 @@ class Drive:
             self._first_ready_s = self._first_ready_s or time.monotonic()
             return GroupReady(message.group)
         if isinstance(message, SetupFailed):
-            self._observer.warned(f"group {message.group} cannot be set up: rank {message.rank}: {message.error}")
-            return GroupLost(message.group, f"rank {message.rank}: {message.error}", None, message.is_usage)
+            # A thousand groups fail for one reason: it is said once.
+            if message.error not in self._setup_errors:
+                self._setup_errors.add(message.error)
+                self._observer.warned(f"group {message.group} cannot be set up: rank {message.rank}: {message.error}")
+            return GroupLost(message.group, message.error, None, message.is_usage)
         if isinstance(message, GroupStuck):
             self._stuck = True
             self._observer.warned(f"group {message.group} is lost at trial {message.number}: {message.error}")

@@ -19,7 +19,7 @@ from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member
 from mpiens.store.base import Store
 from mpiens.worker import GroupRoot
 
-_STUCK_TIMEOUT_S = 2.0
+_HASTE_TIMEOUT_S = 2.0
 
 
 def lead(world: World, order: Order, observer: Observer) -> Ending:
@@ -49,11 +49,11 @@ def lead(world: World, order: Order, observer: Observer) -> Ending:
         _dismiss(world, observer, error.exit_status, f"mpiens: {error}", drive.has_stuck_group)
         raise
     last_words = "mpiens: ending the ranks that do not leave"
-    _dismiss(world, observer, ending.exit_status, last_words, drive.has_stuck_group)
+    _dismiss(world, observer, ending.exit_status, last_words, drive.has_stuck_group or ending.outcome == "stopped")
     return ending
 
 
-def _dismiss(world: World, observer: Observer, status: int, last_words: str, has_stuck_group: bool = False) -> None:
+def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_hasty: bool = False) -> None:
     """Let all other ranks leave.
 
     Those that do not leave sit in a call that does not return, or in a long trial, and an orderly end of MPI would wait
@@ -62,7 +62,7 @@ def _dismiss(world: World, observer: Observer, status: int, last_words: str, has
     for rank in range(1, world.size):
         world.transport.send(rank, Shutdown())
     staying = set(range(1, world.size))
-    end_s = time.monotonic() + (_STUCK_TIMEOUT_S if has_stuck_group else LEAVE_TIMEOUT_S)
+    end_s = time.monotonic() + (_HASTE_TIMEOUT_S if is_hasty else LEAVE_TIMEOUT_S)
     backoff = Backoff()
     while staying and time.monotonic() < end_s:
         envelope = world.transport.poll()

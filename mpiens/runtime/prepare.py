@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpiens.driver import DriverConfig
 from mpiens.errors import RunExistsError, SpecError, UsageError
@@ -20,6 +22,7 @@ from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime.order import Order
 from mpiens.samplers import ADAPTIVE, Sampler, build_sampler
 from mpiens.spec import LoadedSpec, check_available, check_files, load_spec
+from mpiens.store.base import JOURNAL_MAGIC
 
 if TYPE_CHECKING:
     from mpiens.store import FileStore
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 RUN_FILES = ("results.h5", "checkpoint.h5", "status.json", "run.log", "report.html")
 RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms")
 """What mpiens puts into a run directory."""
+
+ALIVE_S = 15.0
+"""A running run renews its status every two seconds; after so long it has ended without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def prepare(order: Order, world_size: int) -> Job:
     spec = loaded.spec
     layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     sampler = make_sampler(loaded)
-    run_dir = (order.output or loaded.run_dir).absolute()
+    run_dir = Path(os.path.normpath((order.output or loaded.run_dir).absolute()))
     claim(run_dir, order.overwrite)
     setup = make_setup(loaded, layout, run_dir)
     directions = list(spec.search.objectives.values())
@@ -119,32 +125,80 @@ def absolute_target(target: str, folder: Path) -> str:
 
 
 def holds_run(directory: Path) -> bool:
-    """True when there is a run in this directory."""
-    return any((directory / name).exists() for name in ("results.h5", "status.json", "journal"))
+    """True when there is a run in this directory: a status of mpiens, or a journal."""
+    if _status(directory):
+        return True
+    for path in directory.glob("journal/*.bin"):
+        with path.open("rb") as journal:
+            if journal.read(len(JOURNAL_MAGIC)) == JOURNAL_MAGIC:
+                return True
+    return False
+
+
+def _status(directory: Path) -> dict[str, Any]:
+    """What status.json says; empty when there is none of mpiens."""
+    try:
+        status = json.loads((directory / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) and {"state", "total", "lost_groups"} <= status.keys() else {}
+
+
+def _is_alive(status: dict[str, Any]) -> bool:
+    """True when the run of this status has shown a sign of life just now."""
+    if status.get("state") != "running" or time.time() - float(status.get("updated", 0)) > ALIVE_S:
+        return False
+    if status.get("host") != platform.node():
+        return True
+    return Path(f"/proc/{status.get('pid')}").exists() or not Path("/proc/self").exists()
 
 
 def claim(run_dir: Path, overwrite: bool) -> None:
     """Make the run directory, empty of earlier runs.
 
+    A run that failed before its first trial had ended is not worth a question.
+
     Raises:
-        RunExistsError: It holds a run, which is not to be overwritten.
-        UsageError: It cannot be made.
+        RunExistsError: It holds a run, which is not to be overwritten or is still going on.
+        UsageError: It cannot be made, or holds something else under the names that a run uses.
     """
-    if holds_run(run_dir) and not overwrite:
-        raise RunExistsError(
-            f"{run_dir} already holds a run; --overwrite deletes it, --output DIR puts this run elsewhere"
-        )
     try:
+        if run_dir.is_dir():
+            _make_room(run_dir, overwrite)
         run_dir.mkdir(parents=True, exist_ok=True)
-        for name in RUN_FILES:
-            (run_dir / name).unlink(missing_ok=True)
-        for name in RUN_FOLDERS:
-            shutil.rmtree(run_dir / name, ignore_errors=True)
         probe = run_dir / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{run_dir}: cannot be the run directory, because {error.filename} is a file") from error
     except OSError as error:
         raise UsageError(f"{run_dir}: cannot be used as the run directory: {error.strerror}") from error
+
+
+def _make_room(run_dir: Path, overwrite: bool) -> None:
+    if holds_run(run_dir):
+        status = _status(run_dir)
+        if _is_alive(status):
+            raise RunExistsError(
+                f"{run_dir}: a run is going on there (process {status['pid']} on {status['host']}); "
+                "--output DIR puts this one elsewhere"
+            )
+        is_empty = status.get("state") == "failed" and not (status["complete"] or status["failed"] or status["pruned"])
+        if not overwrite and not is_empty:
+            raise RunExistsError(
+                f"{run_dir} already holds a run; --overwrite deletes it, --output DIR puts this run elsewhere"
+            )
+    else:
+        foreign = [name for name in (*RUN_FILES, *RUN_FOLDERS) if (run_dir / name).exists()]
+        if foreign:
+            raise UsageError(
+                f"{run_dir}: holds {', '.join(foreign)}, which is not from a run of mpiens and would be overwritten; "
+                "move it away, or choose another run directory with --output DIR"
+            )
+    for name in RUN_FILES:
+        (run_dir / name).unlink(missing_ok=True)
+    for name in RUN_FOLDERS:
+        shutil.rmtree(run_dir / name, ignore_errors=True)
 
 
 def open_store(job: Job) -> FileStore:

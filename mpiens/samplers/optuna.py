@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,10 @@ class OptunaSampler:
         self._domains = {name: d for name, d in domains.items() if not isinstance(d, Fixed)}
         self._distributions = {name: _distribution(d) for name, d in self._domains.items()}
         sampler = _make(_SAMPLERS[algorithm], algorithm, search.options, seed)
-        self._study = optuna.create_study(direction=directions[0] if directions else "minimize", sampler=sampler)
+        direction = directions[0] if directions else "minimize"
+        if search.options:
+            _rehearse(_make(_SAMPLERS[algorithm], algorithm, search.options, seed), algorithm, self._distributions)
+        self._study = optuna.create_study(direction=direction, sampler=sampler)
         self._open: dict[int, Trial] = {}
         self._asked = 0
 
@@ -121,3 +125,20 @@ def _make(kind: type[BaseSampler], algorithm: str, options: Mapping[str, Any], s
     except (TypeError, ValueError) as error:
         raise SpecError(f"{algorithm} refuses these options: {error}", key="search.options") from error
     return sampler
+
+
+def _rehearse(sampler: BaseSampler, algorithm: str, distributions: Mapping[str, BaseDistribution]) -> None:
+    """Ask and tell a few times: Optuna looks at some options only when it needs them.
+
+    Raises:
+        SpecError: An option has a value that fails there.
+    """
+    study = optuna.create_study(sampler=sampler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for number in range(15):
+                study.tell(study.ask(dict(distributions)), float(number))
+    except Exception as error:
+        text = f"{algorithm} cannot work with these options: {type(error).__name__}: {error}"
+        raise SpecError(text, key="search.options") from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+JOURNAL_MAGIC = b"\x89MPIENSJ"
+"""The first bytes of every journal."""
+
 RunState = Literal["running", "stopped", "complete"]
 
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mpiens.errors import StoreError
+from mpiens.store.base import JOURNAL_MAGIC
 from mpiens.store.files import explaining, store_error, sync_folder
 
-_MAGIC = b"\x89MPIENSJ"
 _VERSION = 1
-_HEADER = struct.pack("<8sII", _MAGIC, _VERSION, 0)
+_HEADER = struct.pack("<8sII", JOURNAL_MAGIC, _VERSION, 0)
 _FRAME = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 _MAX_PAYLOAD = 0xFFFFFFFF
@@ -246,11 +246,13 @@ def _check_header(path: Path, header: bytes) -> bool:
     """True for a whole header, False for one that was cut short by a kill before any record followed."""
     if len(header) < START and _HEADER.startswith(header):
         return False
-    if header[: len(_MAGIC)] != _MAGIC:
+    if header[: len(JOURNAL_MAGIC)] != JOURNAL_MAGIC:
         if not header.strip(b"\0"):
             return False  # the name became durable before the content: no record can have been synced
-        raise JournalError(f"{path}: not a journal of mpiens: it begins with {header[:8]!r}, expected {_MAGIC!r}")
-    version = struct.unpack_from("<I", header, len(_MAGIC))[0] if len(header) == START else None
+        raise JournalError(
+            f"{path}: not a journal of mpiens: it begins with {header[:8]!r}, expected {JOURNAL_MAGIC!r}"
+        )
+    version = struct.unpack_from("<I", header, len(JOURNAL_MAGIC))[0] if len(header) == START else None
     if version != _VERSION:
         raise JournalError(
             f"{path}: journal of version {version}, this mpiens reads version {_VERSION}; upgrade mpiens"

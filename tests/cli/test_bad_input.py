@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
+from launch import is_open_mpi, mpiexec_argv
+from mpiens.cluster.launcher import launch_environment
 from project import MODEL, completed, mpiens, trials, write_project
 
 RUN = "small.run"
@@ -38,11 +47,24 @@ BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
         ["spec.yaml:", "search.algorithm", "this version of mpiens"],
     ),
     ("part to come", {"store": {"writers": 1}}, ["spec.yaml:", "store.writers", "this version of mpiens"]),
+    ("job scripts", {"job": {"scheduler": "slurm"}}, ["spec.yaml:", "job", "this version of mpiens"]),
     ("command", {"model": {"command": ["./solver"]}}, ["spec.yaml:", "model.command", "this version of mpiens"]),
     (
         "unknown option",
         {"search": {"algorithm": "tpe", "trials": 3, "objectives": {"a": "minimize"}, "options": {"n_startup": 2}}},
         ["spec.yaml:", "search.options.n_startup", "n_startup_trials"],
+    ),
+    (
+        "option of a wrong type",
+        {
+            "search": {
+                "algorithm": "tpe",
+                "trials": 3,
+                "objectives": {"a": "minimize"},
+                "options": {"n_startup_trials": "abc"},
+            }
+        },
+        ["spec.yaml:", "search.options", "cannot work with these options"],
     ),
 ]
 
@@ -112,6 +134,14 @@ TRIAL_ERRORS = [
     ("returns nothing", "{}", "objective 'loss' is missing; the model returned nothing"),
     ("returns a number", "1.5", "simulate returned float, expected a dict of results by name"),
     ("returns an object", "{'loss': 1.0, 'x': object()}", "result 'x' cannot be stored"),
+    (
+        "returns too large an integer",
+        "{'loss': 10 ** 400}",
+        "result 'loss' cannot be stored: an integer needs more than",
+    ),
+    ("returns half a character", "{'loss': 1.0, 's': chr(0xD800)}", "the results cannot be stored: "),
+    ("returns itself", "(lambda d: d.update(d=d) or d)({'loss': 1.0})", "the results cannot be stored: RecursionError"),
+    ("returns two of a name", "{'loss': 1.0, 'a.b': 1, 'a': {'b': 2}}", "result 'a.b': two results have this name"),
     ("raises", "1 / 0", "model.py:2: ZeroDivisionError"),
     ("exits", "exit(0)", "model.py:2: SystemExit"),
 ]
@@ -247,3 +277,115 @@ def test_no_mpi_library_is_said_plainly(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "pip install 'mpiens[mpich]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_launcher_of_another_mpi(tmp_path: Path) -> None:
+    spec = write_project(tmp_path)
+    # What the other MPI's launcher would say; this environment's own does not look at it.
+    name = "PMI_SIZE" if is_open_mpi() else "OMPI_COMM_WORLD_SIZE"
+    done = mpiens(0, "run", spec, env={name: "3"})
+    assert done.returncode == 1
+    assert "the launcher has started 3 ranks, but each is alone in its world" in done.stderr
+    assert "mpiexec" in done.stderr
+    assert not (tmp_path / RUN).exists()
+
+
+def test_what_is_not_a_run_is_never_deleted(tmp_path: Path) -> None:
+    spec = write_project(tmp_path)
+    (tmp_path / "mine" / "trials").mkdir(parents=True)
+    precious = tmp_path / "mine" / "trials" / "data.csv"
+    precious.write_text("mine")
+    for flag in ([], ["--overwrite"]):
+        done = mpiens(0, "run", spec, "--output", tmp_path / "mine", *flag)
+        assert done.returncode == 2
+        assert "holds trials, which is not from a run of mpiens" in done.stderr
+    assert precious.read_text() == "mine"
+
+
+def test_a_run_that_failed_at_once_is_no_hindrance(tmp_path: Path) -> None:
+    spec = write_project(tmp_path, "raise RuntimeError('no licence')\n")
+    assert mpiens(0, "run", spec).returncode == 1
+    (tmp_path / "model.py").write_text(textwrap.dedent(MODEL))
+    completed(0, "run", spec)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_an_interrupted_run_keeps_what_is_finished(tmp_path: Path, ranks: int) -> None:
+    code = "import time\n\ndef simulate(trial):\n    time.sleep(0.1)\n    return {'loss': trial.number}\n"
+    spec = write_project(tmp_path, code, space={"x": list(range(500))})
+    command = [*(mpiexec_argv(ranks) if ranks else []), sys.executable, "-m", "mpiens", "run", str(spec)]
+    run = subprocess.Popen(
+        command, env=launch_environment(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    status = tmp_path / RUN / "status.json"
+    try:
+        end_s = time.monotonic() + 60
+        while not status.exists() or json.loads(status.read_text())["complete"] < 3:
+            assert time.monotonic() < end_s
+            assert run.poll() is None
+        # A second run must not come in its way.
+        assert "a run is going on there" in mpiens(0, "run", spec, "--overwrite").stderr
+        run.send_signal(signal.SIGINT)
+        said, _ = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert "Traceback" not in said
+    assert json.loads(status.read_text())["state"] == "stopped"
+    with h5py.File(tmp_path / RUN / "results.h5") as file:
+        assert file.attrs["state"] == "stopped"
+        assert len(file["trials/number"]) >= 3
+        assert (file["trials/state"][()] == 1).all()
+    if not (ranks and is_open_mpi()):  # its launcher returns 1 whatever the ranks return after a signal
+        assert run.returncode == 75
+        assert "small: stopped: interrupted" in said
+
+
+@pytest.mark.mpi
+def test_a_worker_that_ends_its_process_ends_the_job(tmp_path: Path) -> None:
+    code = "import os\n\ndef simulate(trial):\n    os._exit(3)\n"
+    done = mpiens(3, "run", write_project(tmp_path, code))
+    assert done.returncode != 0
+
+
+@pytest.mark.mpi
+@pytest.mark.neuron
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("def (", "init.py:1"),
+        ("import not_there_at_all", "init.py:1: imports not_there_at_all, which is not installed"),
+    ],
+)
+def test_a_netpyne_script_that_cannot_run_is_found_by_validate(tmp_path: Path, damage: str, message: str) -> None:
+    (tmp_path / "init.py").write_text(damage + "\n")
+    done = mpiens(0, "validate", write_project(tmp_path, model={"netpyne": "init.py"}))
+    assert done.returncode == 2
+    assert message in done.stderr
+    (tmp_path / "init.py").write_text("x = 1\n")
+    assert "the parameters' names cannot be checked" in completed(0, "validate", tmp_path / "spec.yaml")
+    (tmp_path / "cfg.py").write_text("from netpyne import specs\ncfg = specs.SimConfig()\ncfg.x = 1\ncfg.y = 2\n")
+    (tmp_path / "netParams.py").write_text("from cfg import cfg\nraise ValueError('bad cell')\n")
+    done = mpiens(0, "validate", tmp_path / "spec.yaml")
+    assert done.returncode == 2
+    assert "netParams.py:2: ValueError: bad cell" in done.stderr
+
+
+@pytest.mark.mpi
+@pytest.mark.neuron
+def test_a_netpyne_member_that_exits_early_costs_its_group_not_the_run(tmp_path: Path) -> None:
+    (tmp_path / "init.py").write_text(
+        "import sys\nfrom netpyne.batchtools import specs, comm\nfrom neuron import h\n"
+        "cfg = specs.SimConfig({'x': 0, 'y': 0})\ncfg.update()\npc = h.ParallelContext()\n"
+        "if cfg.x == 1 and pc.id() == 1:\n    sys.exit(0)\npc.barrier()\ncomm.send({'loss': cfg.x})\n"
+    )
+    spec = write_project(
+        tmp_path,
+        model={"netpyne": "init.py"},
+        space={"x": [1, 2, 3], "y": 0},
+        groups={"size": 2},
+        limits={"max_attempts": 1, "group_timeout": 2},
+    )
+    done = mpiens(5, "run", spec)
+    assert "2 complete, 1 failed" in done.stdout, done.stdout + done.stderr
+    assert "gave up after 2 s" in done.stdout

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from launch import run_ranks
 from project import completed, mpiens, trials, write_project
 
 RUN = "small.run"
@@ -200,6 +201,70 @@ def test_workers_import_nothing_that_only_the_driver_needs(tmp_path: Path) -> No
 
 
 @pytest.mark.mpi
+@pytest.mark.neuron
+def test_the_driver_never_imports_the_simulator(tmp_path: Path) -> None:
+    code = """
+    from neuron import h
+
+    def simulate(trial):
+        return {"loss": 0, "hosts": int(h.ParallelContext().nhost())}
+    """
+    spec = write_project(tmp_path, code, groups={"size": 2})
+    script = tmp_path / "go.py"
+    script.write_text(
+        "import sys\nfrom mpi4py import MPI\nfrom mpiens.cli import run_command_line\n"
+        "status = run_command_line(sys.argv[1:])\n"
+        "if MPI.COMM_WORLD.rank == 0:\n"
+        "    print('driver:', 'neuron' in sys.modules, 'libnrniv' in open('/proc/self/maps').read())\n"
+        "sys.exit(status)\n"
+    )
+    done = run_ranks(3, [script, "run", spec], 60)
+    assert done.returncode == 0, done.stderr
+    assert "driver: False False" in done.stdout
+    assert trials(tmp_path / RUN)["hosts"].tolist() == [2] * 6
+
+
+@pytest.mark.mpi
+@pytest.mark.neuron
+def test_a_neuron_that_does_not_share_the_groups_mpi_is_refused(tmp_path: Path) -> None:
+    code = """
+    from mpiens.models import neuron
+    neuron._start_mpi = lambda comm: None  # as if NEURON had found another library: it stays alone
+    from neuron import h
+
+    def simulate(trial):
+        return {"loss": 0}
+    """
+    done = mpiens(3, "run", write_project(tmp_path, code, groups={"size": 2}))
+    assert done.returncode == 1
+    assert "NEURON does not share the group's MPI" in done.stdout
+    assert "mpi4py" in done.stdout
+    assert "libmpi" in done.stdout
+
+
+@pytest.mark.mpi
+@pytest.mark.neuron
+def test_mechanisms_are_compiled_once_and_loaded_on_every_rank(tmp_path: Path) -> None:
+    (tmp_path / "mod").mkdir()
+    (tmp_path / "mod" / "leaky.mod").write_text(
+        "NEURON { SUFFIX leaky NONSPECIFIC_CURRENT i RANGE g }\nPARAMETER { g = 0.001 (S/cm2) }\n"
+        "ASSIGNED { v (mV) i (mA/cm2) }\nBREAKPOINT { i = g*(v+65) }\n"
+    )
+    code = """
+    from neuron import h
+
+    def simulate(trial):
+        soma = h.Section(name="soma")
+        soma.insert("leaky")
+        return {"loss": 0, "g": trial.comm.allreduce(soma(0.5).leaky.g)}
+    """
+    spec = write_project(tmp_path, code, model={"python": "model.py:simulate", "mechanisms": "mod"}, groups={"size": 2})
+    completed(5, "run", spec)
+    np.testing.assert_allclose(trials(tmp_path / RUN)["g"], 0.002)
+    assert len(list((tmp_path / RUN / "mechanisms").rglob("libnrnmech.so"))) == 1
+
+
+@pytest.mark.mpi
 def test_status_json_and_the_verbs_that_read_it(tmp_path: Path) -> None:
     completed(2, "run", write_project(tmp_path))
     status = json.loads((tmp_path / RUN / "status.json").read_text())
@@ -229,8 +294,6 @@ def test_the_run_can_be_opened_in_python(tmp_path: Path) -> None:
 
 @pytest.mark.mpi
 def test_running_from_python(tmp_path: Path) -> None:
-    from launch import run_ranks
-
     spec = write_project(tmp_path)
     script = tmp_path / "go.py"
     script.write_text(
