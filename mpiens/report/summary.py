@@ -27,7 +27,7 @@ def summarize(ending: Ending) -> str:
         values = " ".join(f"{n}={words.number(v)}" for n, v in zip(last.objectives, last.best.values, strict=True))
         lines.append(f"  best      trial {last.best.number}: {values} with {words.params(last.best.params, 20)}")
     if last.causes:
-        causes = sorted(last.causes.items(), key=lambda item: -item[1])
+        causes = sorted(last.causes.items(), key=lambda item: (-item[1], item[0]))
         for position, (cause, many) in enumerate(causes[:_MOST_CAUSES]):
             lines.append(f"  {'failures' if position == 0 else '':<9} {many} x {cause}")
         if len(causes) > _MOST_CAUSES:

@@ -18,20 +18,34 @@ from mpiens.layout import Layout, plan
 from mpiens.messages import ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime.order import Order
+from mpiens.runtime.recovery import Found, find_checkpoint
+from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
 from mpiens.samplers import ADAPTIVE, Sampler, build_sampler
 from mpiens.spec import LoadedSpec, check_available, check_files, load_spec
 
 if TYPE_CHECKING:
     from mpiens.store import FileStore
 
-RUN_FILES = ("results.h5", "checkpoint.h5", "status.json", "run.log", "report.html")
+RUN_FILES = ("results.h5", "checkpoint.h5", "checkpoint.previous.h5", "status.json", "run.log", "report.html")
 RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms")
 """What mpiens puts into a run directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run that is ready to start."""
+    """A run that is ready to start.
+
+    Attributes:
+        loaded: Its spec.
+        run_dir: Absolute.
+        layout: Who does what.
+        setup: What workers must know.
+        sampler: New; it has yet to be restored where the run goes on.
+        driver: What the driver must know.
+        maximize: Direction of the first objective.
+        earlier: The run's checkpoint, when it goes on; None: it is new.
+        warnings: What a person should know.
+    """
 
     loaded: LoadedSpec
     run_dir: Path
@@ -40,6 +54,8 @@ class Job:
     sampler: Sampler
     driver: DriverConfig
     maximize: bool
+    earlier: Found | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_spec(order: Order) -> LoadedSpec:
@@ -48,10 +64,30 @@ def read_spec(order: Order) -> LoadedSpec:
     Raises:
         SpecError: Something in it is wrong.
     """
+    assert order.spec is not None
     loaded = load_spec(order.spec, order.overrides)
+    _check(loaded)
+    return loaded
+
+
+def _check(loaded: LoadedSpec) -> None:
     check_available(loaded)
     check_files(loaded)
-    return loaded
+
+
+def _find(order: Order) -> tuple[LoadedSpec, Path, Found | None]:
+    """Spec, run directory, and what is there already, when the run is to go on."""
+    if order.spec is None:
+        assert order.output is not None
+        run_dir = run_directory(order.output)
+        earlier = find_checkpoint(run_dir)
+        loaded = spec_of(run_dir, earlier, order.overrides)
+        _check(loaded)
+        return loaded, run_dir, earlier
+    loaded = read_spec(order)
+    run_dir = (order.output or loaded.run_dir).absolute()
+    is_there = order.resume and holds_run(run_dir)
+    return loaded, run_dir, find_checkpoint(run_dir) if is_there else None
 
 
 def prepare(order: Order, world_size: int) -> Job:
@@ -61,12 +97,18 @@ def prepare(order: Order, world_size: int) -> Job:
         UsageError: The spec, the world's size or the run directory does not allow the run.
         ModelError: The mechanisms cannot be compiled.
     """
-    loaded = read_spec(order)
+    loaded, run_dir, earlier = _find(order)
     spec = loaded.spec
     layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     sampler = make_sampler(loaded)
-    run_dir = (order.output or loaded.run_dir).absolute()
-    claim(run_dir, order.overwrite)
+    warnings: list[str] = []
+    if earlier is None:
+        claim(run_dir, order.overwrite)
+    else:
+        warnings += earlier.warnings
+        if earlier.saved is not None:
+            warnings += check_same(earlier.saved, loaded, run_dir, order.force)
+        _probe(run_dir)
     setup = make_setup(loaded, layout, run_dir)
     directions = list(spec.search.objectives.values())
     maximize = bool(directions) and directions[0] == "maximize"
@@ -79,7 +121,7 @@ def prepare(order: Order, world_size: int) -> Job:
         maximize=maximize,
         is_adaptive=spec.search.algorithm in ADAPTIVE,
     )
-    return Job(loaded, run_dir, layout, setup, sampler, config, maximize)
+    return Job(loaded, run_dir, layout, setup, sampler, config, maximize, earlier, tuple(warnings))
 
 
 def make_sampler(loaded: LoadedSpec) -> Sampler:
@@ -118,11 +160,6 @@ def absolute_target(target: str, folder: Path) -> str:
     return f"{(folder / path).absolute()}{colon}{function}" if path.endswith(".py") else target
 
 
-def holds_run(directory: Path) -> bool:
-    """True when there is a run in this directory."""
-    return any((directory / name).exists() for name in ("results.h5", "status.json", "journal"))
-
-
 def claim(run_dir: Path, overwrite: bool) -> None:
     """Make the run directory, empty of earlier runs.
 
@@ -132,7 +169,8 @@ def claim(run_dir: Path, overwrite: bool) -> None:
     """
     if holds_run(run_dir) and not overwrite:
         raise RunExistsError(
-            f"{run_dir} already holds a run; --overwrite deletes it, --output DIR puts this run elsewhere"
+            f"{run_dir} already holds a run; --resume goes on with it, --overwrite deletes it, --output DIR puts this "
+            "run elsewhere"
         )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -140,6 +178,14 @@ def claim(run_dir: Path, overwrite: bool) -> None:
             (run_dir / name).unlink(missing_ok=True)
         for name in RUN_FOLDERS:
             shutil.rmtree(run_dir / name, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(f"{run_dir}: cannot be used as the run directory: {error.strerror}") from error
+    _probe(run_dir)
+
+
+def _probe(run_dir: Path) -> None:
+    """Can files be made here?"""
+    try:
         probe = run_dir / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
@@ -148,7 +194,7 @@ def claim(run_dir: Path, overwrite: bool) -> None:
 
 
 def open_store(job: Job) -> FileStore:
-    """The run's store, new."""
+    """The run's store, with what is there already."""
     from mpiens.store import FileStore
 
     spec = job.loaded.spec
