@@ -52,7 +52,7 @@ def run_ranks(
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**_environment(), **(env or {})},
+        env={**environment(), **(env or {})},
         cwd=cwd,
         start_new_session=True,
     )
@@ -89,7 +89,8 @@ def kill_group(process: subprocess.Popen[str]) -> None:
         return
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What ranks are started with."""
     env = launcher.launch_environment(os.environ)
     root = Path(__file__).resolve().parents[1]
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))

@@ -68,3 +68,23 @@ def trials(run_dir: Path) -> dict[str, Any]:
             )
     assert columns["number"].tolist() == list(range(len(columns["number"])))
     return columns
+
+
+def contents(run_dir: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """All of a complete run's results that do not depend on time or place, bit for bit."""
+    found = {}
+
+    def visit(name: str, node: object) -> None:
+        if isinstance(node, h5py.Dataset) and name.rpartition("/")[2] not in _BY_CHANCE:
+            data = node[()]
+            found[name] = (data.dtype.str, data.shape, data.tobytes()) if node.shape else ("", (), b"")
+
+    with h5py.File(run_dir / "results.h5") as file:
+        assert file.attrs["state"] == "complete"
+        for part in ("trials", "results", "missing"):
+            if part in file:
+                file[part].visititems(lambda name, node, part=part: visit(f"{part}/{name}", node))
+    return found
+
+
+_BY_CHANCE = ("attempt", "group", "started_s", "elapsed_s")

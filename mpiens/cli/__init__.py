@@ -14,6 +14,7 @@ from mpiens.errors import EXIT_FAILED, EXIT_USAGE, MpiensError, UsageError
 
 _VERBS = {
     "run": ("mpiens.cli.run", "run", "Run a spec: mpiexec -n N python -m mpiens run spec.yaml."),
+    "resume": ("mpiens.cli.run", "resume", "Go on with a run that was killed or stopped."),
     "validate": ("mpiens.cli.validate", "validate", "Check a spec before the queue; show the group plan."),
     "test": ("mpiens.cli.try_trial", "test", "Run one trial of a spec here, and show its results."),
     "status": ("mpiens.cli.status", "status", "Counts, rate, time left and best trial of a run."),
@@ -24,7 +25,6 @@ _VERBS = {
 }
 
 PLANNED = (
-    "resume",
     "launch",
     "watch",
     "clean",

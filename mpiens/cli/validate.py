@@ -15,7 +15,8 @@ from mpiens.models.import_check import check_import
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.report import words
 from mpiens.runtime.order import Order
-from mpiens.runtime.prepare import absolute_target, holds_run, make_sampler, read_spec
+from mpiens.runtime.prepare import absolute_target, make_sampler, read_spec
+from mpiens.runtime.resume import holds_run
 from mpiens.spec import LoadedSpec
 
 
@@ -109,7 +110,9 @@ def _check_cfg(loaded: LoadedSpec, script: str) -> None:
 
 def _check_output(run_dir: Path) -> str:
     if holds_run(run_dir):
-        raise UsageError(f"{run_dir} already holds a run; `run` needs --overwrite, or --output for another place")
+        raise UsageError(
+            f"{run_dir} already holds a run; `run` needs --resume, --overwrite, or --output for another place"
+        )
     place = run_dir
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -14,6 +14,7 @@ from typing import Any
 
 from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailure, Shutdown, Tell
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, StopRequested, Stored, Tick
+from mpiens.driver.start import Start
 from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
 from mpiens.messages import Assignment, Result
@@ -29,6 +30,9 @@ QUEUED_WORK_S = 0.005
 """So much work is queued ahead per group when trials are very short."""
 
 DEEPEST_QUEUE = 256
+
+LOST = "the run was killed in the midst of it, in every one of {} attempts"
+"""Cause of a trial that has cost too many processes."""
 
 
 FIRST_CHECKPOINT_S = 2.0
@@ -92,14 +96,18 @@ class _Group:
 class Driver:
     """Decides. See `handle`.
 
+    Args:
+        config: What it must know of the run.
+        start: What earlier processes have left; None: this is a new run.
+
     Attributes:
         tally: Counts so far.
         phase: Where the run is.
     """
 
-    def __init__(self, config: DriverConfig) -> None:
+    def __init__(self, config: DriverConfig, start: Start | None = None) -> None:
         self.config = config
-        self.tally = Tally(config.total)
+        self.tally = Tally(config.total) if start is None else start.tally
         self.phase = Phase.RUNNING
         self._live: dict[int, _LiveTrial] = {}
         self._waiting: deque[_LiveTrial] = deque()
@@ -127,6 +135,11 @@ class Driver:
             Tick: self._on_tick,
             StopRequested: self._on_stop,
         }
+        # Trials that an earlier process had sent to its groups: one of them may have ended it.
+        self._suspects: set[int] = set()
+        self._opening: list[Action] = []
+        if start is not None:
+            self._take_over(start)
 
     @property
     def running(self) -> int:
@@ -143,6 +156,16 @@ class Driver:
         """Groups that are set up."""
         return len(self._groups)
 
+    def unfinished(self) -> list[tuple[int, int, int, Params]]:
+        """Number, attempt, group and point of trials that are not finished; group -1: it waits.
+
+        Each group's trials are in the order in which it runs them.
+        """
+        sent = {number: group for group in self._groups.values() for number in group.in_flight}
+        others = [t for number, t in self._live.items() if number not in sent]
+        rows = [(t.number, t.attempt, -1, t.params) for t in others]
+        return rows + [(t.number, t.attempt, t.group, t.params) for t in map(self._live.__getitem__, sent)]
+
     def handle(self, *events: Event) -> list[Action]:
         """Take in what happened; what is to be done now.
 
@@ -152,11 +175,30 @@ class Driver:
         actions: list[Action] = []
         if self.phase is Phase.STOPPED:
             return actions
+        if self._opening:
+            actions, self._opening = self._opening, []
         for event in events:
             self._handlers[type(event)](event, actions)
         self._feed(actions)
         self._end(actions)
         return actions
+
+    def _take_over(self, start: Start) -> None:
+        self._asked = start.asked
+        for past in start.pending:
+            trial = self._live[past.number] = _LiveTrial(past.number, past.params, attempt=past.attempt)
+            if past.attempt >= self.config.max_attempts:
+                trial.advance(TrialEvent.DISPATCHED)
+                error = LOST.format(past.attempt)
+                self._opening.append(RecordFailure(past.number, past.attempt, -1, past.params, 0.0, 0.0, error))
+                continue
+            self._waiting.append(trial)
+            if past.was_sent:
+                self._suspects.add(past.number)
+        if self.config.batch and self._live:
+            self._generation = list(start.untold)
+        elif start.untold:
+            self._opening.append(Tell(start.untold))
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -208,6 +250,8 @@ class Driver:
             if trial is not None:
                 trial.advance(FINISHING[result.state])
                 del self._live[result.number]
+                if self._suspects:
+                    self._suspects.discard(result.number)
                 self.tally.count(result, trial.params, maximize)
                 told.append(FinishedTrial(result.number, result.state, result.values))
         self._release(event.group, event.results)
@@ -293,7 +337,8 @@ class Driver:
     def _queue_depth(self) -> int:
         """How many trials a group may hold, the running one included."""
         longest_s = self._longest_s
-        if longest_s is None or longest_s >= SHORT_TRIAL_S:
+        # A trial that may have ended a process runs alone, so that it is known if it does so again.
+        if longest_s is None or longest_s >= SHORT_TRIAL_S or self._suspects:
             return 1
         if self.config.is_adaptive:
             return 2

@@ -24,6 +24,11 @@ class Observers:
         for observer in self._observers:
             observer.warned(text)
 
+    def noted(self, text: str) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.noted(text)
+
     def started(self, snapshot: Snapshot, plan: str) -> None:
         """Tell all."""
         for observer in self._observers:

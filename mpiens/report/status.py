@@ -32,6 +32,9 @@ class StatusFile:
     def warned(self, text: str) -> None:
         """Nothing to do."""
 
+    def noted(self, text: str) -> None:
+        """Not kept."""
+
     def started(self, snapshot: Snapshot, plan: str) -> None:  # noqa: ARG002
         """Write it at once."""
         self._write(snapshot)

@@ -50,6 +50,10 @@ class TerminalDisplay:
         """Print it above the display."""
         self._say(f"warning: {text}")
 
+    def noted(self, text: str) -> None:
+        """Print it above the display."""
+        self._say(text)
+
     def started(self, snapshot: Snapshot, plan: str) -> None:
         """Say what begins, and start the display."""
         groups = f"{words.count(snapshot.groups, 'group')} of {words.count(snapshot.group_size, 'rank')}"

@@ -9,13 +9,14 @@ from typing import Any
 
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.base import Transport
-from mpiens.driver import Driver
+from mpiens.driver import Driver, Start
 from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailure, Tell
 from mpiens.driver.actions import Shutdown as EndRun
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored, Tick
 from mpiens.errors import MpiensError, ProtocolError, StoreError
 from mpiens.messages import Alive, Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
 from mpiens.record import TrialRecord, encode
+from mpiens.runtime.logbook import Logbook
 from mpiens.runtime.observer import Ending, Observer, Snapshot
 from mpiens.runtime.prepare import Job
 from mpiens.store.base import RunState, Store
@@ -33,16 +34,30 @@ class Drive:
     Args:
         job: What to run.
         store: Where results go.
+        logbook: Where the run's course goes.
+        start: What earlier processes have left, or None.
         transport: The way to the groups' roots.
         observer: Who watches.
     """
 
-    def __init__(self, job: Job, store: Store, transport: Transport, observer: Observer) -> None:
+    def __init__(
+        self,
+        job: Job,
+        store: Store,
+        logbook: Logbook,
+        start: Start | None,
+        transport: Transport,
+        observer: Observer,
+    ) -> None:
         self._job = job
         self._store = store
+        self._logbook = logbook
         self._transport = transport
         self._observer = observer
-        self._driver = Driver(job.driver)
+        self._driver = Driver(job.driver, start)
+        self._done_before = self._driver.tally.done
+        self._outgoing: list[Dispatch] = []
+        self._checkpoint_due = False
         self._roots = [members[0] for members in job.layout.groups]
         self._start_s = time.monotonic()
         self._last_tick_s = self._start_s
@@ -89,6 +104,8 @@ class Drive:
         for warning in self._job.layout.warnings:
             self._observer.warned(warning)
         self._observer.started(self.snapshot(), self._job.layout.describe())
+        # From here on the run can go on from its directory alone.
+        self._logbook.checkpoint(self._driver)
         try:
             end = self._loop()
         except KeyboardInterrupt:
@@ -158,6 +175,7 @@ class Drive:
         if now_s - self._synced_s >= _SYNC_EVERY_S:
             self._synced_s = now_s
             self._store.sync()
+            self._logbook.sync()
         if now_s - self._spoke_s >= _ALIVE_EVERY_S:
             self._spoke_s = now_s
             for rank in range(1, self._job.layout.world_size):
@@ -168,24 +186,39 @@ class Drive:
     # --- out --------------------------------------------------------------------------------------------------------
 
     def _handle(self, events: Sequence[Event]) -> None:
-        """Let the driver decide, and carry that out, until it wants no more."""
+        """Let the driver decide, and carry that out, until it wants no more.
+
+        Nothing is sent before the logbook says so on disk, all of it in one piece.
+        """
         actions: deque[Action] = deque(self._driver.handle(*events))
         while actions:
             action = actions.popleft()
             answer = self._actions[type(action)](action)
             if answer is not None:
                 actions.extend(self._driver.handle(answer))
+        self._logbook.flush()
+        for dispatch in self._outgoing:
+            self._transport.send(self._roots[dispatch.group], Assign(dispatch.assignments))
+        self._outgoing.clear()
+        if self._checkpoint_due:
+            # Now that everything is carried out, so that driver, sampler and results agree.
+            self._checkpoint_due = False
+            self._store.seal()
+            self._logbook.checkpoint(self._driver)
 
     def _ask(self, action: Ask) -> Asked:
         try:
-            return Asked(self._job.sampler.ask(action.count))
+            points = self._job.sampler.ask(action.count)
         except MpiensError:
             raise
         except Exception as error:
             raise MpiensError(f"the sampler failed while choosing a point: {type(error).__name__}: {error}") from error
+        self._logbook.asked(points)
+        return Asked(points)
 
     def _dispatch(self, action: Dispatch) -> None:
-        self._transport.send(self._roots[action.group], Assign(action.assignments))
+        self._logbook.sent(action.group, action.assignments)
+        self._outgoing.append(action)
 
     def _record_failure(self, action: RecordFailure) -> Stored:
         number = action.number
@@ -210,6 +243,7 @@ class Drive:
         return Stored(action.group, (result,))
 
     def _tell(self, action: Tell) -> None:
+        self._logbook.told(action.trials)
         try:
             self._job.sampler.tell(action.trials)
         except MpiensError:
@@ -218,7 +252,7 @@ class Drive:
             raise MpiensError(f"the sampler failed while being told: {type(error).__name__}: {error}") from error
 
     def _checkpoint(self, action: Checkpoint) -> None:  # noqa: ARG002
-        self._store.seal()
+        self._checkpoint_due = True
 
     def _note_end(self, action: EndRun) -> None:
         self._end = action
@@ -226,6 +260,7 @@ class Drive:
     def _finish(self, end: EndRun) -> Ending:
         states: dict[str, RunState] = {"complete": "complete", "stopped": "stopped", "failed": "stopped"}
         self._store.finish(states[end.outcome])
+        self._logbook.finish(self._driver, end.outcome == "complete")
         lost = dict(self._driver.tally.lost_groups)
         ending = Ending(end.outcome, end.reason, end.is_usage, self.snapshot(end.outcome), lost)
         self._observer.ended(ending)
@@ -236,7 +271,7 @@ class Drive:
         tally, layout = self._driver.tally, self._job.layout
         elapsed_s = time.monotonic() - self._start_s
         working_s = 0.0 if self._first_ready_s is None else time.monotonic() - self._first_ready_s
-        rate_per_s = tally.done / working_s if working_s > 0 else 0.0
+        rate_per_s = (tally.done - self._done_before) / working_s if working_s > 0 else 0.0
         return Snapshot(
             name=self._job.loaded.spec.name,
             run_dir=self._job.run_dir,
@@ -250,7 +285,7 @@ class Drive:
             retried=tally.retried,
             elapsed_s=elapsed_s,
             rate_per_s=rate_per_s,
-            time_left_s=(tally.total - tally.done) / rate_per_s if tally.done else None,
+            time_left_s=(tally.total - tally.done) / rate_per_s if rate_per_s else None,
             best=tally.best,
             causes=dict(tally.causes),
             groups=len(layout.groups),

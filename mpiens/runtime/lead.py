@@ -8,15 +8,21 @@ from mpiens.comm.backoff import Backoff
 from mpiens.comm.group import GroupLink
 from mpiens.comm.loopback import LoopbackTransport
 from mpiens.comm.mpi import World
+from mpiens.driver import Start
+from mpiens.driver.ledger import Ledger
+from mpiens.driver.tally import Tally
 from mpiens.errors import MpiensError
 from mpiens.messages import Left, Ready, Shutdown
 from mpiens.runlog import RunLog
 from mpiens.runtime.drive import Drive
-from mpiens.runtime.observer import Ending, Observer
+from mpiens.runtime.logbook import Kept, Logbook
+from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
 from mpiens.runtime.prepare import Job, open_store, prepare
+from mpiens.runtime.recovery import recover, replay, set_aside
+from mpiens.runtime.resume import facts
 from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member
-from mpiens.store.base import Store
+from mpiens.store import FileStore, packed_size
 from mpiens.worker import GroupRoot
 
 _HASTE_TIMEOUT_S = 2.0
@@ -32,17 +38,25 @@ def lead(world: World, order: Order, observer: Observer) -> Ending:
     """
     try:
         job = prepare(order, world.size)
+        for warning in job.warnings:
+            observer.warned(warning)
+        ending = _ended_before(job)
+        if ending is not None:
+            observer.noted(f"{ending.last.name}: {ending.reason}")
+            _dismiss(world, observer, ending.exit_status, "")
+            return ending
         store = open_store(job)
+        for warning in store.warnings:
+            observer.warned(warning)
+        begin = _take_over(job, store, observer)
     except MpiensError as error:
         _dismiss(world, observer, error.exit_status, f"mpiens: {error}")
         raise
-    for warning in store.warnings:
-        observer.warned(warning)
     if job.layout.is_serial:
-        return _run_serially(world, job, store, observer)
+        return _run_serially(world, job, store, begin, observer)
     for rank in range(1, world.size):
         world.transport.send(rank, job.setup)
-    drive = Drive(job, store, world.transport, observer)
+    drive = Drive(job, store, *begin, world.transport, observer)
     try:
         ending = drive.run()
     except MpiensError as error:
@@ -51,6 +65,47 @@ def lead(world: World, order: Order, observer: Observer) -> Ending:
     last_words = "mpiens: ending the ranks that do not leave"
     _dismiss(world, observer, ending.exit_status, last_words, drive.has_stuck_group or ending.outcome == "stopped")
     return ending
+
+
+def _ended_before(job: Job) -> Ending | None:
+    """The ending of a run that is complete already."""
+    saved = None if job.earlier is None else job.earlier.saved
+    if saved is None or len(saved.states) != job.sampler.total or not saved.states.all():
+        return None
+    if packed_size(job.run_dir) != job.sampler.total:
+        return None
+    tally = Tally(job.sampler.total)
+    for state in tally.finished:
+        tally.finished[state] = int((saved.states == state).sum())
+    reason = f"complete already, all {tally.total} trials; nothing to do"
+    if job.loaded.spec.search.trials is not None:
+        reason += f"; --set search.trials={2 * tally.total} would go on"
+    spec = job.loaded.spec
+    objectives = job.setup.objectives
+    return Ending("complete", reason, False, still(spec.name, job.run_dir, job.layout, objectives, tally), {})
+
+
+def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook, Start | None]:
+    """The logbook, and where the run begins."""
+    objectives = len(job.setup.objectives)
+    about = facts(job.loaded, job.run_dir)
+    if job.earlier is None:
+        return Logbook(job.run_dir, about, Ledger(objectives, job.sampler.needs_history), Kept()), None
+    found = job.earlier
+    set_aside(job.run_dir, found)
+    if found.saved is None:
+        observer.warned(
+            f"{job.run_dir}: there is no sound checkpoint; the run goes on from its journals and results, and that the "
+            "spec is still the same could not be checked"
+        )
+    ledger, kept, warnings = replay(job.run_dir, found.saved, objectives, job.sampler.needs_history)
+    recovered = recover(ledger, store, job.sampler, job.driver.max_attempts, job.maximize)
+    for warning in (*warnings, *recovered.warnings):
+        observer.warned(warning)
+    done = recovered.start.tally.done
+    again = sum(trial.was_sent for trial in recovered.start.pending)
+    observer.noted(f"going on after {done} finished trials; {again} were running and run again")
+    return Logbook(job.run_dir, about, recovered.ledger, kept), recovered.start
 
 
 def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_hasty: bool = False) -> None:
@@ -76,7 +131,9 @@ def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_
         world.abort(status, last_words)
 
 
-def _run_serially(world: World, job: Job, store: Store, observer: Observer) -> Ending:
+def _run_serially(
+    world: World, job: Job, store: FileStore, begin: tuple[Logbook, Start | None], observer: Observer
+) -> Ending:
     """The one rank drives and simulates in turn."""
     log = RunLog(job.run_dir, world.rank)
     try:
@@ -88,6 +145,6 @@ def _run_serially(world: World, job: Job, store: Store, observer: Observer) -> E
         observer.take_terminal(log.terminal)
         view = member.set_up()
         transport.say(view if view is not None else Ready(0))
-        return Drive(job, store, transport, observer).run()
+        return Drive(job, store, *begin, transport, observer).run()
     finally:
         log.close()

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from mpiens.driver.actions import Outcome
-from mpiens.driver.tally import Best
+from mpiens.driver.tally import Best, Tally
 from mpiens.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_RESUMABLE, EXIT_USAGE, MpiensError
+from mpiens.layout import Layout
+from mpiens.trial import TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,31 @@ class Ending:
         return EXIT_USAGE if self.is_usage else EXIT_FAILED
 
 
+def still(name: str, run_dir: Path, layout: Layout, objectives: tuple[str, ...], tally: Tally) -> Snapshot:
+    """A run in which nothing happens any more."""
+    return Snapshot(
+        name=name,
+        run_dir=run_dir,
+        state="complete",
+        objectives=objectives,
+        total=tally.total,
+        complete=tally.finished[TrialState.COMPLETE],
+        pruned=tally.finished[TrialState.PRUNED],
+        failed=tally.finished[TrialState.FAIL],
+        running=0,
+        retried=0,
+        elapsed_s=0.0,
+        rate_per_s=0.0,
+        time_left_s=0.0,
+        best=tally.best,
+        causes={},
+        groups=len(layout.groups),
+        group_size=layout.group_size,
+        lost_groups=0,
+        busy_share=0.0,
+    )
+
+
 class Observer(Protocol):
     """Watches a run from rank 0."""
 
@@ -103,6 +130,9 @@ class Observer(Protocol):
 
     def warned(self, text: str) -> None:
         """Something a person should know, one sentence."""
+
+    def noted(self, text: str) -> None:
+        """Something that is as it should be, one sentence."""
 
     def updated(self, snapshot: Snapshot) -> None:
         """Time has passed; called about four times a second."""

@@ -20,6 +20,8 @@ from mpiens.layout import Layout, plan
 from mpiens.messages import ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime.order import Order
+from mpiens.runtime.recovery import Found, find_checkpoint
+from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
 from mpiens.samplers import ADAPTIVE, Sampler, build_sampler
 from mpiens.spec import LoadedSpec, check_available, check_files, load_spec
 from mpiens.store.base import JOURNAL_MAGIC
@@ -27,7 +29,7 @@ from mpiens.store.base import JOURNAL_MAGIC
 if TYPE_CHECKING:
     from mpiens.store import FileStore
 
-RUN_FILES = ("results.h5", "checkpoint.h5", "status.json", "run.log", "report.html")
+RUN_FILES = ("results.h5", "checkpoint.h5", "checkpoint.previous.h5", "status.json", "run.log", "report.html")
 RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms")
 """What mpiens puts into a run directory."""
 
@@ -37,7 +39,19 @@ ALIVE_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run that is ready to start."""
+    """A run that is ready to start.
+
+    Attributes:
+        loaded: Its spec.
+        run_dir: Absolute.
+        layout: Who does what.
+        setup: What workers must know.
+        sampler: New; it has yet to be restored where the run goes on.
+        driver: What the driver must know.
+        maximize: Direction of the first objective.
+        earlier: The run's checkpoint, when it goes on; None: it is new.
+        warnings: What a person should know.
+    """
 
     loaded: LoadedSpec
     run_dir: Path
@@ -46,6 +60,8 @@ class Job:
     sampler: Sampler
     driver: DriverConfig
     maximize: bool
+    earlier: Found | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_spec(order: Order) -> LoadedSpec:
@@ -54,10 +70,30 @@ def read_spec(order: Order) -> LoadedSpec:
     Raises:
         SpecError: Something in it is wrong.
     """
+    assert order.spec is not None
     loaded = load_spec(order.spec, order.overrides)
+    _check(loaded)
+    return loaded
+
+
+def _check(loaded: LoadedSpec) -> None:
     check_available(loaded)
     check_files(loaded)
-    return loaded
+
+
+def _find(order: Order) -> tuple[LoadedSpec, Path, Found | None]:
+    """Spec, run directory, and what is there already, when the run is to go on."""
+    if order.spec is None:
+        assert order.output is not None
+        run_dir = run_directory(order.output)
+        earlier = find_checkpoint(run_dir)
+        loaded = spec_of(run_dir, earlier, order.overrides)
+        _check(loaded)
+        return loaded, run_dir, earlier
+    loaded = read_spec(order)
+    run_dir = Path(os.path.normpath((order.output or loaded.run_dir).absolute()))
+    is_there = order.resume and holds_run(run_dir)
+    return loaded, run_dir, find_checkpoint(run_dir) if is_there else None
 
 
 def prepare(order: Order, world_size: int) -> Job:
@@ -67,12 +103,19 @@ def prepare(order: Order, world_size: int) -> Job:
         UsageError: The spec, the world's size or the run directory does not allow the run.
         ModelError: The mechanisms cannot be compiled.
     """
-    loaded = read_spec(order)
+    loaded, run_dir, earlier = _find(order)
     spec = loaded.spec
     layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     sampler = make_sampler(loaded)
-    run_dir = Path(os.path.normpath((order.output or loaded.run_dir).absolute()))
-    claim(run_dir, order.overwrite)
+    warnings: list[str] = []
+    if earlier is None:
+        claim(run_dir, order.overwrite)
+    else:
+        warnings += earlier.warnings
+        if earlier.saved is not None:
+            warnings += check_same(earlier.saved, loaded, run_dir, order.force)
+        _check_idle(run_dir)
+        _probe(run_dir)
     setup = make_setup(loaded, layout, run_dir)
     directions = list(spec.search.objectives.values())
     maximize = bool(directions) and directions[0] == "maximize"
@@ -85,7 +128,7 @@ def prepare(order: Order, world_size: int) -> Job:
         maximize=maximize,
         is_adaptive=spec.search.algorithm in ADAPTIVE,
     )
-    return Job(loaded, run_dir, layout, setup, sampler, config, maximize)
+    return Job(loaded, run_dir, layout, setup, sampler, config, maximize, earlier, tuple(warnings))
 
 
 def make_sampler(loaded: LoadedSpec) -> Sampler:
@@ -124,8 +167,8 @@ def absolute_target(target: str, folder: Path) -> str:
     return f"{(folder / path).absolute()}{colon}{function}" if path.endswith(".py") else target
 
 
-def holds_run(directory: Path) -> bool:
-    """True when there is a run in this directory: a status of mpiens, or a journal."""
+def _is_run(directory: Path) -> bool:
+    """True when this directory is surely a run's: it has a status of mpiens, or a journal."""
     if _status(directory):
         return True
     for path in directory.glob("journal/*.bin"):
@@ -166,27 +209,42 @@ def claim(run_dir: Path, overwrite: bool) -> None:
         if run_dir.is_dir():
             _make_room(run_dir, overwrite)
         run_dir.mkdir(parents=True, exist_ok=True)
-        probe = run_dir / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"{run_dir}: cannot be the run directory, because {error.filename} is a file") from error
     except OSError as error:
         raise UsageError(f"{run_dir}: cannot be used as the run directory: {error.strerror}") from error
+    _probe(run_dir)
+
+
+def _probe(run_dir: Path) -> None:
+    """Can files be made here?"""
+    try:
+        probe = run_dir / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{run_dir}: cannot be used as the run directory: {error.strerror}") from error
+
+
+def _check_idle(run_dir: Path) -> None:
+    """Raises RunExistsError when the run in this directory is going on."""
+    status = _status(run_dir)
+    if _is_alive(status):
+        raise RunExistsError(
+            f"{run_dir}: a run is going on there (process {status['pid']} on {status['host']}); "
+            "--output DIR puts this one elsewhere"
+        )
 
 
 def _make_room(run_dir: Path, overwrite: bool) -> None:
-    if holds_run(run_dir):
+    if _is_run(run_dir):
+        _check_idle(run_dir)
         status = _status(run_dir)
-        if _is_alive(status):
-            raise RunExistsError(
-                f"{run_dir}: a run is going on there (process {status['pid']} on {status['host']}); "
-                "--output DIR puts this one elsewhere"
-            )
         is_empty = status.get("state") == "failed" and not (status["complete"] or status["failed"] or status["pruned"])
         if not overwrite and not is_empty:
             raise RunExistsError(
-                f"{run_dir} already holds a run; --overwrite deletes it, --output DIR puts this run elsewhere"
+                f"{run_dir} already holds a run; --resume goes on with it, --overwrite deletes it, --output DIR puts "
+                "this run elsewhere"
             )
     else:
         foreign = [name for name in (*RUN_FILES, *RUN_FOLDERS) if (run_dir / name).exists()]
@@ -202,7 +260,7 @@ def _make_room(run_dir: Path, overwrite: bool) -> None:
 
 
 def open_store(job: Job) -> FileStore:
-    """The run's store, new."""
+    """The run's store, with what is there already."""
     from mpiens.store import FileStore
 
     spec = job.loaded.spec

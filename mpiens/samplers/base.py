@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mpiens.record import Params
@@ -23,17 +24,56 @@ class FinishedTrial(NamedTuple):
     values: tuple[float, ...]
 
 
+class PastTrial(NamedTuple):
+    """A point that was given in an earlier process.
+
+    Attributes:
+        params: The point; None when it is not known any more, so that the sampler must choose it anew.
+        ending: What the sampler was told of it; None while it has not been told.
+    """
+
+    params: Params | None
+    ending: FinishedTrial | None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a sampler has done in earlier processes.
+
+    Attributes:
+        asked: How many points it has given.
+        lost: Numbers of points that are not known any more, ascending.
+        trials: All points in the order of their numbers, to be walked through once; only for samplers with
+            `Sampler.needs_history`, for others it may be empty.
+    """
+
+    asked: int
+    lost: Sequence[int] = ()
+    trials: Iterable[PastTrial] = ()
+
+
 class Sampler(Protocol):
     """Chooses points.
 
+    There is no state but what was asked and told: a sampler that was restored goes on as one that never stopped.
+
     Attributes:
         total: How many trials there will be.
+        needs_history: Points depend on earlier points and results. Otherwise a point is a function of its number.
     """
 
     total: int
+    needs_history: bool
 
     def ask(self, n: int) -> list[Params]:
         """The next points, `n` at most; fewer only when no more are left."""
 
     def tell(self, trials: Sequence[FinishedTrial]) -> None:
         """Take in what came of points asked for before. Each is told once."""
+
+    def restore(self, past: Past) -> Mapping[int, Params]:
+        """Take over from an earlier process; called once, before anything else.
+
+        Returns:
+            The points of `Past.lost`, by number.
+        """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from mpiens.record import Params
-from mpiens.samplers.base import FinishedTrial
+from mpiens.samplers.base import FinishedTrial, Past
 from mpiens.space import Param
 
 
@@ -19,9 +19,14 @@ class GridSampler:
         total: Number of points times repeats.
     """
 
+    needs_history = False
+
     def __init__(self, points: Param, repeats: int = 1) -> None:
-        self.total = len(points) * repeats
-        self._points: Iterator[Params] = (point for _ in range(repeats) for point in points.iterate())
+        self._param = points
+        self._count = len(points)
+        self._repeats = repeats
+        self.total = self._count * repeats
+        self._points = self._iterate(0)
 
     def ask(self, n: int) -> list[Params]:
         """The next points, `n` at most; fewer only when no more are left."""
@@ -29,3 +34,14 @@ class GridSampler:
 
     def tell(self, trials: Sequence[FinishedTrial]) -> None:
         """A grid does not learn."""
+
+    def restore(self, past: Past) -> Mapping[int, Params]:
+        """Go on behind the last point that was given."""
+        self._points = self._iterate(past.asked)
+        return {number: next(self._iterate(number)) for number in past.lost}
+
+    def _iterate(self, number: int) -> Iterator[Params]:
+        repeat, start = divmod(number, self._count) if self._count else (self._repeats, 0)
+        for _ in range(repeat, self._repeats):
+            yield from self._param.iterate(start)
+            start = 0

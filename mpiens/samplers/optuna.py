@@ -1,5 +1,8 @@
 """Optuna's samplers, through its ask-and-tell interface.
 
+No Optuna sampler lives longer than one point: each is made anew, seeded from the run's seed and the trial's number. So
+the only state is the history of trials, which can be written down as data.
+
 Source: Akiba et al. (2019), Optuna: a next-generation hyperparameter optimization framework, KDD,
 doi:10.1145/3292500.3330701. The only place that imports optuna.
 """
@@ -15,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 
 from mpiens.errors import SpecError
 from mpiens.record import Params
-from mpiens.samplers.base import FinishedTrial
+from mpiens.samplers.base import FinishedTrial, Past
 from mpiens.space import Choices, Domain, Fixed, Range
+from mpiens.trial import trial_seed
 
 if TYPE_CHECKING:
     from mpiens.spec.schema import SearchSpec
@@ -29,11 +33,41 @@ _SAMPLERS: dict[str, type[BaseSampler]] = {"random": RandomSampler, "tpe": TPESa
 _PLAIN = (bool, int, float, str)
 
 
-class OptunaSampler:
-    """Asks an Optuna study that lives in memory.
+class _OptunaBase:
+    """What all of Optuna's samplers share: the space in Optuna's terms, and a sampler for each trial."""
+
+    def __init__(self, algorithm: str, domains: Mapping[str, Domain], search: SearchSpec, seed: int) -> None:
+        assert search.trials is not None
+        self.total = search.trials
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        # Not the root of the trials' own seeds: a model must not draw the numbers that chose its parameters.
+        self._root_seed = -1 - seed
+        self._kind = _SAMPLERS[algorithm]
+        self._options = dict(search.options)
+        self._fixed: Params = {name: d.value for name, d in domains.items() if isinstance(d, Fixed)}
+        self._domains = {name: d for name, d in domains.items() if not isinstance(d, Fixed)}
+        self._distributions = {name: _distribution(d) for name, d in self._domains.items()}
+        self._asked = 0
+        _check_options(self._kind, algorithm, self._options)
+
+    def _sampler(self, number: int) -> BaseSampler:
+        return self._kind(**({"seed": trial_seed(self._root_seed, number)} | self._options))
+
+    def _point(self, drawn: Mapping[str, Any]) -> Params:
+        point = {}
+        for name, domain in self._domains.items():
+            value = drawn[name]
+            if isinstance(domain, Choices) and not _is_plain(domain):
+                value = domain.values[value]
+            point[name] = value
+        return point | self._fixed
+
+
+class IndependentSampler(_OptunaBase):
+    """Points that depend on nothing but their numbers: random search.
 
     Args:
-        algorithm: ``random`` or ``tpe``.
+        algorithm: ``random``.
         domains: Parameters by name.
         search: The spec's `search` part.
         seed: Root of the sampler's random draws.
@@ -45,58 +79,112 @@ class OptunaSampler:
         SpecError: An option is not one of the sampler's, or has a value that it refuses.
     """
 
+    needs_history = False
+
     def __init__(self, algorithm: str, domains: Mapping[str, Domain], search: SearchSpec, seed: int) -> None:
-        assert search.trials is not None
-        self.total = search.trials
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        super().__init__(algorithm, domains, search, seed)
+        # Optuna wants a study and a trial, and looks at neither.
+        self._study = optuna.create_study()
+        self._trial = optuna.trial.create_trial(value=0.0)
+
+    def ask(self, n: int) -> list[Params]:
+        """The next points, `n` at most; fewer only when no more are left."""
+        first = self._asked
+        self._asked = min(first + n, self.total)
+        return [self._draw(number) for number in range(first, self._asked)]
+
+    def tell(self, trials: Sequence[FinishedTrial]) -> None:
+        """Nothing is learned."""
+
+    def restore(self, past: Past) -> Mapping[int, Params]:
+        """Go on behind the last point that was given."""
+        self._asked = past.asked
+        return {number: self._draw(number) for number in past.lost}
+
+    def _draw(self, number: int) -> Params:
+        draw = self._sampler(number).sample_independent
+        return self._point({n: draw(self._study, self._trial, n, d) for n, d in self._distributions.items()})
+
+
+class OptunaSampler(_OptunaBase):
+    """Asks an Optuna study that lives in memory; its trials have the run's numbers.
+
+    Args:
+        algorithm: ``tpe``.
+        domains: Parameters by name.
+        search: The spec's `search` part.
+        seed: Root of the sampler's random draws.
+
+    Attributes:
+        total: ``search.trials``.
+
+    Raises:
+        SpecError: There is no objective, or an option is not one of the sampler's, or has a value that it refuses.
+    """
+
+    needs_history = True
+
+    def __init__(self, algorithm: str, domains: Mapping[str, Domain], search: SearchSpec, seed: int) -> None:
         directions = list(search.objectives.values())
-        if algorithm != "random" and not directions:
+        if not directions:
             raise SpecError(
                 f"{algorithm} needs an objective, for example objectives: {{loss: minimize}}; "
                 "to record results only, use grid or random",
                 key="search.objectives",
             )
-        self._has_objective = bool(directions)
-        self._fixed: Params = {name: d.value for name, d in domains.items() if isinstance(d, Fixed)}
-        self._domains = {name: d for name, d in domains.items() if not isinstance(d, Fixed)}
-        self._distributions = {name: _distribution(d) for name, d in self._domains.items()}
-        sampler = _make(_SAMPLERS[algorithm], algorithm, search.options, seed)
-        direction = directions[0] if directions else "minimize"
+        super().__init__(algorithm, domains, search, seed)
         if search.options:
-            _rehearse(_make(_SAMPLERS[algorithm], algorithm, search.options, seed), algorithm, self._distributions)
-        self._study = optuna.create_study(direction=direction, sampler=sampler)
-        self._open: dict[int, Trial] = {}
-        self._asked = 0
+            _rehearse(self._sampler(0), algorithm, self._distributions)
+        self._study = optuna.create_study(direction=directions[0], sampler=self._sampler(0))
 
     def ask(self, n: int) -> list[Params]:
         """The next points, `n` at most; fewer only when no more are left."""
-        points = []
-        for _ in range(min(n, self.total - self._asked)):
-            trial = self._study.ask(self._distributions)
-            self._open[self._asked] = trial
-            self._asked += 1
-            points.append(self._point(trial.params))
-        return points
+        return [self._choose() for _ in range(min(n, self.total - self._asked))]
 
     def tell(self, trials: Sequence[FinishedTrial]) -> None:
         """Take in what came of points; failed ones as FAIL, which has no value in Optuna's terms."""
         for told in trials:
-            trial = self._open.pop(told.number)
-            if told.state.name != "COMPLETE":
-                self._study.tell(trial, state=TrialState[told.state.name])
-            elif self._has_objective:
-                self._study.tell(trial, list(told.values))
+            if told.state.name == "COMPLETE":
+                self._study.tell(told.number, list(told.values))
             else:
-                self._study.tell(trial, 0.0)  # Random search looks at no value, and Optuna wants one.
+                self._study.tell(told.number, state=TrialState[told.state.name])
 
-    def _point(self, drawn: dict[str, Any]) -> Params:
-        point = {}
+    def restore(self, past: Past) -> Mapping[int, Params]:
+        """Give the study its trials back, those that are still running too: TPE keeps away from them."""
+        chosen = {}
+        for number, (params, ending) in enumerate(past.trials):
+            if params is None:
+                chosen[number] = self._choose()
+                if ending is not None:
+                    self.tell([ending])
+                continue
+            state = TrialState.RUNNING if ending is None else TrialState[ending.state.name]
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    params=self._drawn(params),
+                    distributions=self._distributions,
+                    values=list(ending.values) if state is TrialState.COMPLETE and ending is not None else None,
+                )
+            )
+            self._asked += 1
+        return chosen
+
+    def _choose(self) -> Params:
+        self._study.sampler = self._sampler(self._asked)
+        trial = self._study.ask(self._distributions)
+        self._asked += 1
+        return self._point(trial.params)
+
+    def _drawn(self, params: Params) -> dict[str, Any]:
+        """The inverse of `_point`."""
+        drawn = {}
         for name, domain in self._domains.items():
-            value = drawn[name]
+            value = params[name]
             if isinstance(domain, Choices) and not _is_plain(domain):
-                value = domain.values[value]
-            point[name] = value
-        return point | self._fixed
+                value = domain.values.index(value)
+            drawn[name] = value
+        return drawn
 
 
 def _is_plain(domain: Choices) -> bool:
@@ -113,7 +201,7 @@ def _distribution(domain: Domain) -> BaseDistribution:
     return CategoricalDistribution(domain.values if _is_plain(domain) else range(len(domain.values)))
 
 
-def _make(kind: type[BaseSampler], algorithm: str, options: Mapping[str, Any], seed: int) -> BaseSampler:
+def _check_options(kind: type[BaseSampler], algorithm: str, options: Mapping[str, Any]) -> None:
     known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "seed")]
     for name in options:
         if name not in known:
@@ -121,10 +209,9 @@ def _make(kind: type[BaseSampler], algorithm: str, options: Mapping[str, Any], s
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"options: {', '.join(known) or 'none'}"
             raise SpecError(f"{algorithm} has no such option; {hint}", key=f"search.options.{name}")
     try:
-        sampler: BaseSampler = kind(**({"seed": seed % 2**32} | dict(options)))
+        kind(**options)
     except (TypeError, ValueError) as error:
         raise SpecError(f"{algorithm} refuses these options: {error}", key="search.options") from error
-    return sampler
 
 
 def _rehearse(sampler: BaseSampler, algorithm: str, distributions: Mapping[str, BaseDistribution]) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from mpiens.errors import StoreError
 from mpiens.store.base import RunState
 from mpiens.store.combine import Rows, copy_columns, in_segment_order, in_trial_order
-from mpiens.store.files import replacing
-from mpiens.store.hdf5 import FORMAT, Facts, created, keys, make_groups, write_column, write_facts
+from mpiens.store.files import explaining, replacing
+from mpiens.store.hdf5 import FORMAT, Facts, created, keys, make_groups, opened, write_column, write_facts
 from mpiens.store.segment import Segment
 from mpiens.store.table import table
 
@@ -48,6 +49,15 @@ def write_merged(path: Path, segments: Sequence[Segment]) -> None:
 def is_packed(file: h5py.File) -> bool:
     """True for a results.h5 that needs no segments."""
     return "replaces" in file
+
+
+def packed_size(run_dir: Path) -> int | None:
+    """Trials in the results.h5 of a complete run; None where there is no sound one that needs no segments."""
+    try:
+        with opened(run_dir / "results.h5") as file, explaining(run_dir, "read"):
+            return len(file["trials/number"]) if is_packed(file) and file.attrs["state"] == "complete" else None
+    except StoreError:
+        return None
 
 
 def _fill(file: h5py.File, rows: Rows) -> None:

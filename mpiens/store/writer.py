@@ -12,19 +12,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mpiens.errors import StoreError
-from mpiens.record import TrialRecord, decode
+from mpiens.record import Params, TrialRecord, decode
 from mpiens.store.base import RunState
 from mpiens.store.files import explaining, make_folder, remove, replacing, sync_folder
 from mpiens.store.hdf5 import Facts, opened
 from mpiens.store.journal import FRAME_BYTES, START, Journal, JournalError, is_sound, read_frames
 from mpiens.store.master import write_master
+from mpiens.store.outcomes import Outcomes, join_outcomes, outcomes_of, read_outcomes, read_points
 from mpiens.store.pack import is_packed, write_merged, write_packed
 from mpiens.store.segment import Segment, parse_name, read_segment, segment_name, write_segment
 from mpiens.store.table import table
@@ -128,6 +129,28 @@ class FileStore:
             self._pack(state)
         else:
             self._journal.close()
+
+    def outcomes(self) -> Outcomes:
+        """How every trial with a record has ended."""
+        objectives = tuple(self._facts.objectives)
+        parts = [read_outcomes(segment, objectives) for segment in self._segments if len(segment.rows)]
+        known = set(np.concatenate([np.zeros(0, dtype=np.int64), *(part.numbers for part in parts)]).tolist())
+        fresh: dict[int, TrialRecord] = {}
+        for record in self._journalled(self._my_journals()):
+            if record.number not in known:
+                # Without its results, of which a journal may hold more than memory does.
+                fresh.setdefault(record.number, record._replace(results={}))
+        return join_outcomes([*parts, outcomes_of(fresh, objectives)])
+
+    def points(self, numbers: Collection[int]) -> dict[int, Params]:
+        """The parameters of these trials, of those that have a record."""
+        found: dict[int, Params] = {}
+        for segment in self._segments:
+            found |= read_points(segment, numbers)
+        for record in self._journalled(self._my_journals()):
+            if record.number in numbers and record.number not in found:
+                found[record.number] = record.params
+        return found
 
     def numbers(self) -> np.ndarray:
         """Numbers of all trials with a record, int64, ascending."""

@@ -315,7 +315,7 @@ def test_overwrite_and_output(tmp_path: Path) -> None:
     completed(2, "run", spec)
     again = mpiens(2, "run", spec)
     assert again.returncode == 2
-    assert "already holds a run; --overwrite deletes it" in again.stderr
+    assert "already holds a run; --resume goes on with it, --overwrite deletes it" in again.stderr
     completed(2, "run", spec, "--overwrite", "--set", "space.x=[5]")
     assert trials(tmp_path / RUN)["x"].tolist() == [5, 5]
     completed(2, "run", spec, "--output", tmp_path / "elsewhere")

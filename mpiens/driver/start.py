@@ -1,0 +1,43 @@
+"""Where a driver begins that takes over from an earlier process. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpiens.driver.tally import Tally
+from mpiens.record import Params
+from mpiens.samplers.base import FinishedTrial
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A trial that was asked for and has no record.
+
+    Attributes:
+        number: The trial.
+        attempt: How many attempts it has cost: those that failed, and those that ended with their process.
+        params: Its point.
+        was_sent: It was handed to a group, so that it may be what ended the process.
+    """
+
+    number: int
+    attempt: int
+    params: Params
+    was_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What earlier processes have left.
+
+    Attributes:
+        asked: Points that the sampler has given.
+        tally: Counts of the trials with a record.
+        pending: Trials without one, in the order in which they are to run.
+        untold: Trials with one that the sampler has not been told, in the order of their numbers.
+    """
+
+    asked: int
+    tally: Tally
+    pending: tuple[Pending, ...] = ()
+    untold: tuple[FinishedTrial, ...] = ()

@@ -1,0 +1,159 @@
+"""Rank 0's own memory on disk: a journal of what it asked, sent and told, and the checkpoint that replaces it.
+
+An entry is written before what it says leaves this process, so that a replay never knows less than the groups do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from mpiens.checkpoint import Saved, write_checkpoint
+from mpiens.driver import Driver
+from mpiens.driver.ledger import Ledger, asked_entry, sent_entry, told_entry
+from mpiens.messages import Assignment
+from mpiens.record import Params
+from mpiens.samplers.base import FinishedTrial
+from mpiens.store.files import explaining, make_folder, remove
+from mpiens.store.journal import Journal
+
+FOLDER = "journal"
+_NAME = re.compile(r"driver-(\d+)\.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Which journals of the driver there are to write and to keep.
+
+    Attributes:
+        serial: The next journal's number.
+        oldest: Number of the first one that the checkpoint before the next needs.
+    """
+
+    serial: int = 0
+    oldest: int = 0
+
+
+class Logbook:
+    """Keeps what a resumed run needs besides the results.
+
+    Args:
+        run_dir: The run directory.
+        facts: What a checkpoint says of the run; its columns are left aside.
+        ledger: The run so far.
+        kept: Journals that are there.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+
+    def __init__(self, run_dir: Path, facts: Saved, ledger: Ledger, kept: Kept) -> None:
+        self._run_dir = run_dir
+        self._facts = facts
+        self._ledger = ledger
+        self._kept = kept
+        self._entries: list[Any] = []
+        self._pack = msgpack.Packer().pack
+        with explaining(run_dir / FOLDER, "make the folder"):
+            make_folder(run_dir / FOLDER)
+        self._journal: Journal | None = None
+
+    def asked(self, points: Sequence[Params]) -> None:
+        """The sampler has given these points."""
+        self._entries.append(asked_entry(self._ledger.asked, points))
+        self._ledger.ask(points)
+
+    def sent(self, group: int, assignments: Sequence[Assignment]) -> None:
+        """These attempts are about to be sent."""
+        self._entries.append(sent_entry(group, assignments))
+
+    def told(self, trials: Sequence[FinishedTrial]) -> None:
+        """The sampler is about to be told this; the trials' records are in the store."""
+        self._entries.append(told_entry(trials))
+        self._ledger.tell(trials)
+
+    def flush(self) -> None:
+        """Write what was said since the last time, in one piece.
+
+        Raises:
+            StoreError: It cannot be written; nothing that it says may leave this process.
+        """
+        if self._entries and self._journal is not None:
+            self._journal.append(self._pack(self._entries))
+            self._entries.clear()
+
+    def sync(self) -> None:
+        """Force what was written to the disk."""
+        if self._journal is not None:
+            self._journal.sync()
+
+    def checkpoint(self, driver: Driver) -> None:
+        """Write a checkpoint and begin a new journal; those that no checkpoint needs any more go.
+
+        Raises:
+            StoreError: The disk refuses; the checkpoint and the journals before are still there.
+        """
+        self.flush()
+        old = self._journal
+        serial = self._kept.serial
+        self._journal = Journal(self._run_dir / FOLDER / journal_name(serial))
+        if old is not None:
+            old.close()
+        self._write(driver, serial)
+        self._delete_before(self._kept.oldest)
+        self._kept = Kept(serial + 1, serial)
+
+    def finish(self, driver: Driver, is_complete: bool) -> None:
+        """Write the last checkpoint. Of a complete run no journal is left."""
+        if not is_complete:
+            self.checkpoint(driver)
+        else:
+            self.flush()
+            self._write(driver, self._kept.serial)
+            self._delete_before(self._kept.serial)
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        folder = self._run_dir / FOLDER
+        if is_complete and folder.is_dir() and not any(folder.iterdir()):
+            with explaining(folder, "delete the folder"):
+                folder.rmdir()
+
+    def _write(self, driver: Driver, serial: int) -> None:
+        ledger = self._ledger
+        write_checkpoint(
+            self._run_dir,
+            replace(
+                self._facts,
+                serial=serial,
+                pending=driver.unfinished(),
+                states=ledger.states,
+                values=ledger.values,
+                order=ledger.order,
+                points=ledger.packed_points,
+            ),
+        )
+
+    def _delete_before(self, serial: int) -> None:
+        old = [path for number, path in driver_journals(self._run_dir) if number < serial]
+        if old:
+            with explaining(self._run_dir / FOLDER, "delete journals that a checkpoint has replaced"):
+                remove(old)
+
+
+def journal_name(serial: int) -> str:
+    """File name of a journal of the driver."""
+    return f"driver-{serial:06d}.bin"
+
+
+def driver_journals(run_dir: Path) -> list[tuple[int, Path]]:
+    """The driver's journals in a run directory, oldest first, with their numbers."""
+    folder = run_dir / FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted((int(m.group(1)), path) for path in folder.iterdir() if (m := _NAME.fullmatch(path.name)))

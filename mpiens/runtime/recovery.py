@@ -1,0 +1,262 @@
+"""What earlier processes have left of a run, put together: checkpoint, driver's journals, results.
+
+Each part may be damaged; then what is sound is used, the rest follows from the results and the sampler.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint
+from mpiens.driver import Pending, Start
+from mpiens.driver.ledger import Ledger, Sent
+from mpiens.driver.tally import Best, Tally
+from mpiens.errors import StoreError, UsageError
+from mpiens.record import Params
+from mpiens.runtime.logbook import Kept, driver_journals
+from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Sampler
+from mpiens.store.files import explaining
+from mpiens.store.journal import START, read_frames
+from mpiens.store.outcomes import Outcomes
+from mpiens.trial import TrialState
+
+_MOST_CAUSES = 200
+
+
+class Results(Protocol):
+    """What recovery needs of a store."""
+
+    def outcomes(self) -> Outcomes:
+        """How every trial with a record has ended."""
+
+    def points(self, numbers: Collection[int]) -> dict[int, Params]:
+        """The parameters of these trials, of those that have a record."""
+
+
+@dataclass(slots=True)
+class Found:
+    """The newest sound checkpoint of a run directory.
+
+    Attributes:
+        saved: What it holds; None: there is none.
+        is_newest_bad: checkpoint.h5 is there, and damaged.
+        warnings: What a person should know.
+    """
+
+    saved: Saved | None = None
+    is_newest_bad: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_checkpoint(run_dir: Path) -> Found:
+    """Read the checkpoint, or the one before where it is damaged."""
+    found = Found()
+    for name in (NAME, PREVIOUS_NAME):
+        path = run_dir / name
+        if not path.exists():
+            continue
+        try:
+            found.saved = read_checkpoint(path)
+        except StoreError as error:
+            found.is_newest_bad |= name == NAME
+            found.warnings.append(f"a checkpoint is damaged, an older one or the journals are used: {error}")
+            continue
+        break
+    return found
+
+
+def set_aside(run_dir: Path, found: Found) -> None:
+    """Give a damaged checkpoint another name, so that the sound one before it is not pushed out by it.
+
+    Raises:
+        StoreError: It cannot be renamed.
+    """
+    if found.is_newest_bad:
+        path = run_dir / NAME
+        with explaining(path, "rename"):
+            path.replace(path.with_name(f"{NAME}.damaged"))
+
+
+def replay(run_dir: Path, saved: Saved | None, objectives: int, keeps_points: bool) -> tuple[Ledger, Kept, list[str]]:
+    """The course of the run: the checkpoint's columns, and what the driver's journals say after them."""
+    warnings: list[str] = []
+    if saved is None:
+        ledger, first = Ledger(objectives, keeps_points), 0
+    else:
+        values = saved.values
+        if values.shape[1] != objectives:
+            values = np.full((len(saved.states), objectives), np.nan)
+        points = saved.points if keeps_points else b""
+        ledger = Ledger.from_columns(keeps_points, saved.states, values, saved.order, bytes(points))
+        ledger.open = {number: Sent(attempt, group, params) for number, attempt, group, params in saved.pending}
+        first = saved.serial
+    journals = driver_journals(run_dir)
+    serial = 1 + max((number for number, _path in journals), default=first - 1)
+    following = [(number, path) for number, path in journals if number >= first]
+    for expected, (number, path) in enumerate(following, first):
+        if number != expected:
+            missing = path.with_name(path.name.replace(f"{number:06d}", f"{expected:06d}"))
+            warnings.append(
+                f"{missing}: this journal of the driver is missing; what followed is taken from the results"
+            )
+            break
+        problem = _replay_journal(ledger, path)
+        if problem:
+            warnings.append(f"{path}: {problem}; what followed is taken from the results")
+            break
+    return ledger, Kept(max(serial, first), first), warnings
+
+
+def _replay_journal(ledger: Ledger, path: Path) -> str:
+    """Take in a journal as far as it is sound; what is wrong with it, or nothing."""
+    last = START
+    try:
+        for end, payload in read_frames(path):
+            ledger.replay(payload)
+            last = end
+        # A tail that a kill has torn is the usual case. Sound frames behind a bad one mean damage.
+        if path.stat().st_size > last and any(True for _ in read_frames(path, last, resync=True)):
+            return f"damaged from byte {last} on"
+    except StoreError as error:
+        return f"damaged from byte {last} on ({error})"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Where a run goes on.
+
+    Attributes:
+        start: For the driver.
+        ledger: For the logbook.
+        is_over: Nothing is left to be done.
+        warnings: What a person should know.
+    """
+
+    start: Start
+    ledger: Ledger
+    is_over: bool
+    warnings: list[str]
+
+
+def recover(ledger: Ledger, results: Results, sampler: Sampler, max_attempts: int, maximize: bool) -> Recovered:
+    """Bring ledger, results and sampler together; the sampler is restored by it.
+
+    A trial with a record is finished, one without is not, whatever the ledger says: results that were stored and
+    never told are told, and trials that were told and whose records were lost run again.
+
+    Raises:
+        UsageError: More trials have been asked for than the run is to have.
+    """
+    outcomes = results.outcomes()
+    warnings = _match_results(ledger, outcomes, results, sampler)
+    recorded = np.zeros(ledger.asked, dtype=bool)
+    recorded[outcomes.numbers] = True
+    untold_rows = np.flatnonzero(ledger.states[outcomes.numbers] == 0)
+    untold = tuple(
+        FinishedTrial(number, TrialState(state), tuple(values) if state == TrialState.COMPLETE else ())
+        for number, state, values in zip(
+            outcomes.numbers[untold_rows].tolist(),
+            outcomes.states[untold_rows].tolist(),
+            outcomes.values[untold_rows].tolist(),
+            strict=True,
+        )
+    )
+    charged = _charged(ledger.open)
+    points = ledger.open
+    pending = []
+    for number in np.flatnonzero(~recorded).tolist():
+        sent = points[number]
+        attempt = sent.attempt - (sent.group >= 0 and number not in charged)
+        # More attempts than are allowed now, because the limit was lowered, are as many as that.
+        pending.append(Pending(number, min(attempt, max_attempts), sent.params, sent.group >= 0 or attempt > 0))
+    tally = _tally(outcomes, results, sampler.total, maximize)
+    start = Start(ledger.asked, tally, tuple(pending), untold)
+    is_over = ledger.asked == sampler.total and not pending and not untold
+    return Recovered(start, ledger, is_over, warnings)
+
+
+def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler: Sampler) -> list[str]:
+    """Let the ledger know all trials that have a record, with their points; restore the sampler."""
+    warnings = []
+    known_asked = ledger.asked
+    asked = max(known_asked, int(outcomes.numbers[-1]) + 1 if len(outcomes.numbers) else 0)
+    if asked > sampler.total:
+        raise UsageError(
+            f"the run has {asked} trials already and cannot end at {sampler.total}; give search.trials: {asked} or more"
+        )
+    told = np.flatnonzero(ledger.states)
+    gone = told[~np.isin(told, outcomes.numbers)]
+    if len(gone):
+        ledger.take_back(gone)
+        warnings.append(f"{len(gone)} finished trials have no record any more; they run again")
+    unfinished = set(np.setdiff1d(np.arange(asked), outcomes.numbers).tolist())
+    new = range(known_asked, asked)
+    adopted = results.points([n for n in new if n not in unfinished]) if new else {}
+    history: dict[int, Params] = {}
+    trials: list[Params | None] | None = None
+    if sampler.needs_history:
+        trials = [*_kept_points(ledger, results), *(adopted.get(number) for number in new)]
+        history = {number: point for number in unfinished if (point := trials[number]) is not None}
+        lost = [number for number, point in enumerate(trials) if point is None]
+    else:
+        lost = sorted(number for number in unfinished if number not in ledger.open)
+    past = _past(ledger, trials or []) if trials is not None else iter(())
+    chosen = sampler.restore(Past(asked, lost, past))
+    if new:
+        nothing: Params = {}
+        ledger.ask([adopted.get(number) or chosen.get(number) or nothing for number in new])
+    for number in unfinished:
+        if number not in ledger.open:
+            ledger.open[number] = Sent(0, -1, history[number] if number in history else chosen[number])
+    return warnings
+
+
+def _past(ledger: Ledger, points: list[Params | None]) -> Iterator[PastTrial]:
+    for number, point in enumerate(points):
+        yield PastTrial(point, ledger.ending(number) if number < ledger.asked else None)
+
+
+def _kept_points(ledger: Ledger, results: Results) -> Iterator[Params | None]:
+    kept = list(ledger.points())
+    if len(kept) == ledger.asked:
+        return iter(kept)
+    # The sampler of earlier processes did not need them.
+    found = results.points(range(ledger.asked))
+    found |= {number: sent.params for number, sent in ledger.open.items()}
+    return chain(found.get(number) for number in range(ledger.asked))
+
+
+def _charged(unfinished: Mapping[int, Sent]) -> set[int]:
+    """Trials that a group was at when the process ended: the first of those that it had."""
+    first: dict[int, int] = {}
+    for number, sent in unfinished.items():
+        if sent.group >= 0:
+            first.setdefault(sent.group, number)
+    return set(first.values())
+
+
+def _tally(outcomes: Outcomes, results: Results, total: int, maximize: bool) -> Tally:
+    tally = Tally(total)
+    for state in tally.finished:
+        tally.finished[state] = int(np.count_nonzero(outcomes.states == state))
+    tally.retried = int(np.sum(np.maximum(outcomes.attempts - 1, 0)))
+    for cause, count in Counter(outcomes.errors.values()).most_common():
+        tally.causes[cause if len(tally.causes) < _MOST_CAUSES else "other causes"] += count
+    complete = np.flatnonzero(outcomes.states == TrialState.COMPLETE)
+    if outcomes.values.shape[1] and len(complete):
+        first = outcomes.values[complete, 0]
+        row = complete[np.argmax(first) if maximize else np.argmin(first)]
+        number = int(outcomes.numbers[row])
+        params = results.points([number]).get(number, {})
+        tally.best = Best(number, tuple(outcomes.values[row].tolist()), params)
+    return tally

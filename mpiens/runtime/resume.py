@@ -1,0 +1,129 @@
+"""Which run is to go on, and with which spec."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved
+from mpiens.errors import SpecError, UsageError
+from mpiens.runtime.recovery import Found
+from mpiens.spec import LoadedSpec
+from mpiens.spec.compare import differences, points_digest
+from mpiens.spec.load import parse_spec
+
+RUN_MARKS = ("results.h5", "status.json", "journal", NAME, PREVIOUS_NAME)
+"""A directory with one of these holds a run."""
+
+
+def holds_run(directory: Path) -> bool:
+    """True when there is a run in this directory."""
+    return any((directory / name).exists() for name in RUN_MARKS)
+
+
+def run_directory(path: Path) -> Path:
+    """The run directory that `path`, a directory or a checkpoint in it, stands for.
+
+    Raises:
+        UsageError: There is no run.
+    """
+    folder = path.parent if path.name in (NAME, PREVIOUS_NAME) else path
+    if not folder.is_dir():
+        raise UsageError(f"{path}: no such run; expected a run directory or its {NAME}")
+    if not holds_run(folder):
+        raise UsageError(f"{path}: no run here; expected a run directory or its {NAME}")
+    return folder.absolute()
+
+
+def spec_of(run_dir: Path, found: Found, overrides: Sequence[str]) -> LoadedSpec:
+    """The spec that a run was made with, with overrides.
+
+    Raises:
+        UsageError: There is no sound checkpoint that would tell it, or the place of the spec cannot be found.
+    """
+    saved = found.saved
+    by_hand = f"give the spec: mpiens run SPEC --resume --output {run_dir}"
+    if saved is None:
+        reason = "; ".join(found.warnings) or f"there is no {NAME}"
+        raise UsageError(f"{run_dir}: cannot find out which spec this run has: {reason}; {by_hand}")
+    return parse_spec(saved.spec_text, _place(run_dir, saved, by_hand), overrides)
+
+
+def _place(run_dir: Path, saved: Saved, by_hand: str) -> Path:
+    """Where the spec stands: models are looked for beside it. The run directory may have been moved or copied."""
+    beside = Path(os.path.normpath(run_dir / saved.spec_beside))
+    recorded = Path(saved.spec_file)
+    for place in (beside, recorded):
+        if place.is_file() and spec_digest(place) == saved.spec_digest:
+            return place
+    for place in (recorded, beside):
+        if place.is_file():
+            return place
+    raise UsageError(
+        f"the spec of this run, beside which its model is looked for, is neither {recorded} nor {beside}; {by_hand}"
+    )
+
+
+def spec_digest(path: Path) -> str:
+    """Tells a spec's file from another."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def check_same(saved: Saved, loaded: LoadedSpec, run_dir: Path, is_forced: bool) -> list[str]:
+    """Refuse a spec that would give other results than the run's own.
+
+    Returns:
+        What a person should know.
+
+    Raises:
+        UsageError: It has changed where it must not; the message shows what.
+    """
+    try:
+        old = parse_spec(saved.spec_text, loaded.file)
+    except SpecError as error:
+        changed = [f"the run's own spec cannot be read any more: {error}"]
+        objectives = list(loaded.spec.search.objectives)
+    else:
+        changed = differences(old, loaded)
+        objectives = list(old.spec.search.objectives)
+    if saved.points_digest != points_digest(loaded):
+        changed.append("space: the files of points have changed")
+    if objectives != list(loaded.spec.search.objectives):
+        raise UsageError(
+            f"{run_dir}: search.objectives cannot be changed while a run goes on, not even with --force: "
+            f"{objectives} -> {list(loaded.spec.search.objectives)}; start a new run with --output DIR"
+        )
+    if not changed:
+        return []
+    shown = "\n".join(f"  {line}" for line in changed)
+    if is_forced:
+        return [f"the spec has changed, and --force says to go on all the same:\n{shown}"]
+    raise UsageError(
+        f"{run_dir}: the spec has changed in what decides about the results:\n{shown}\n"
+        "change it back, or start a new run with --output DIR; --force goes on all the same"
+    )
+
+
+def facts(loaded: LoadedSpec, run_dir: Path) -> Saved:
+    """What checkpoints say of the run, without its course."""
+    file = loaded.file
+    nothing = np.zeros(0)
+    return Saved(
+        spec_text=loaded.text,
+        spec_file=str(file),
+        spec_beside=os.path.relpath(file, run_dir),
+        spec_digest=spec_digest(file) if file.is_file() else "",
+        points_digest=points_digest(loaded),
+        algorithm=loaded.spec.search.algorithm,
+        version=version("mpiens"),
+        serial=0,
+        pending=[],
+        states=nothing,
+        values=nothing,
+        order=nothing,
+    )
