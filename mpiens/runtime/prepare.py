@@ -193,7 +193,11 @@ def _is_alive(status: dict[str, Any]) -> bool:
         return False
     if status.get("host") != platform.node():
         return True
-    return Path(f"/proc/{status.get('pid')}").exists() or not Path("/proc/self").exists()
+    try:
+        # Empty for a process that was killed and that nobody has buried yet.
+        return bool(Path(f"/proc/{status.get('pid')}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def claim(run_dir: Path, overwrite: bool) -> None:
