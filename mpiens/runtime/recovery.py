@@ -20,7 +20,7 @@ from mpiens.driver.ledger import Ledger, Sent
 from mpiens.driver.tally import Best, Tally
 from mpiens.errors import StoreError, UsageError
 from mpiens.record import Params
-from mpiens.runtime.logbook import Kept, driver_journals
+from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Sampler
 from mpiens.store.files import explaining
 from mpiens.store.journal import START, read_frames
@@ -100,6 +100,9 @@ def replay(run_dir: Path, saved: Saved | None, objectives: int, keeps_points: bo
     journals = driver_journals(run_dir)
     serial = 1 + max((number for number, _path in journals), default=first - 1)
     following = [(number, path) for number, path in journals if number >= first]
+    if saved is not None and not following and not saved.states.all():
+        missing = run_dir / FOLDER / journal_name(first)
+        warnings.append(f"{missing}: this journal of the driver is missing; what it said is taken from the results")
     for expected, (number, path) in enumerate(following, first):
         if number != expected:
             missing = path.with_name(path.name.replace(f"{number:06d}", f"{expected:06d}"))

@@ -41,7 +41,7 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     chance = random.Random(1)
     for _ in range(40):
-        place = chance.randrange(16, len(data))
+        place = chance.randrange(min(16, len(data) - 1), len(data))
         data[place] ^= 1 << chance.randrange(8)
     path.write_bytes(bytes(data))
 
@@ -83,7 +83,7 @@ def test_a_run_with_a_damaged_file_ends_as_one_without(place: str, damage: str, 
     said = completed(0, "run", killed / "spec.yaml", "--resume", "--output", run_dir, "--progress", "off")
     assert contents(run_dir) == contents(killed / "whole")
     # A torn tail of a journal is what a kill leaves, and no damage.
-    is_named = place in ("checkpoint", "segment") or (place == "driver's journal" and damage == "missing")
+    is_named = place in ("checkpoint", "segment")
     if is_named and not (damage == "missing" and place == "segment") and (place, damage) != ("checkpoint", "missing"):
         assert path.name in said
 
@@ -183,9 +183,7 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path, monkey
 def test_random_mutations_of_a_checkpoint_are_seen(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, saved())
     sound = (tmp_path / NAME).read_bytes()
-    before = read_checkpoint(tmp_path / NAME)
     chance = random.Random(7)
-    refused = 0
     for _ in range(300):
         data = bytearray(sound)
         kind = chance.randrange(3)
@@ -197,17 +195,11 @@ def test_random_mutations_of_a_checkpoint_are_seen(tmp_path: Path) -> None:
         else:
             first, second = sorted(chance.sample(range(0, len(data) - 64, 64), 2))
             data[first : first + 64], data[second : second + 64] = data[second : second + 64], data[first : first + 64]
+        if data == sound:  # equal blocks were swapped
+            continue
         (tmp_path / NAME).write_bytes(bytes(data))
-        try:
-            found = read_checkpoint(tmp_path / NAME)
-        except StoreError as error:
-            refused += 1
-            assert NAME in str(error)
-        else:  # the mutation has hit what nobody reads
-            assert found.pending == before.pending
-            np.testing.assert_array_equal(found.values, before.values)
-            np.testing.assert_array_equal(found.states, before.states)
-    assert refused > 290
+        with pytest.raises(StoreError, match=NAME):
+            read_checkpoint(tmp_path / NAME)
 
 
 def test_random_mutations_of_a_drivers_journal_never_change_what_is_taken(tmp_path: Path) -> None:
@@ -248,6 +240,7 @@ def _frames_behind(path: Path) -> list[bytes]:
 
 LIMITED = """
 import resource, runpy, sys
+from mpi4py import MPI  # it needs large files of its own
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 sys.argv = ["mpiens", *sys.argv[1:]]
 runpy.run_module("mpiens", run_name="__main__")
