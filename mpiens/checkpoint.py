@@ -22,6 +22,8 @@ from mpiens.store.files import explaining, replacing
 NAME = "checkpoint.h5"
 PREVIOUS_NAME = "checkpoint.previous.h5"
 _FORMAT = 1
+_MARK = b"mpiens checksum\n"
+_DIGEST_BYTES = 32
 _COLUMNS = {"states": "|i1", "values": "<f8", "order": "<i8", "points": "|u1"}
 
 
@@ -81,10 +83,10 @@ def write_checkpoint(run_dir: Path, saved: Saved) -> None:
     with replacing(path) as temporary:
         with h5py.File(temporary, "w", libver=("earliest", "v110"), locking=False) as file:
             file.attrs["mpiens_checkpoint"] = _FORMAT
-            file.attrs["digest"] = _digest(header, columns)
             file.create_dataset("header", data=np.frombuffer(header, dtype=np.uint8))
             for name, column in columns.items():
                 file.create_dataset(name, data=column)
+        seal(temporary)
         if path.exists():
             os.replace(path, run_dir / PREVIOUS_NAME)  # noqa: PTH105 - as in `replacing`
 
@@ -98,6 +100,9 @@ def read_checkpoint(path: Path) -> Saved:
     if not path.is_file():
         raise StoreError(f"{path}: no such file")
     with explaining(path, "read the checkpoint"):
+        # HDF5 may hang or crash on a file that is damaged, so that it must not see one.
+        if not _is_sound(path):
+            raise StoreError(f"{path}: damaged: its checksum is not that of its content")
         with h5py.File(path, "r", locking=False) as file:
             version = file.attrs.get("mpiens_checkpoint")
             if version is None:
@@ -106,9 +111,6 @@ def read_checkpoint(path: Path) -> Saved:
                 raise StoreError(f"{path}: checkpoint of format {version}, this mpiens reads format {_FORMAT}; upgrade")
             header = _column(file, "header", "|u1").tobytes()
             columns = {name: _column(file, name, dtype) for name, dtype in _COLUMNS.items()}
-            digest = file.attrs["digest"]
-        if digest != _digest(header, columns):
-            raise StoreError(f"{path}: damaged: its checksum is not that of its content")
         fields = msgpack.unpackb(header, strict_map_key=False)
     return _saved(path, fields, columns)
 
@@ -145,9 +147,15 @@ def _column(file: h5py.File, name: str, dtype: str) -> np.ndarray:
     return data
 
 
-def _digest(header: bytes, columns: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.blake2b(header, digest_size=16)
-    for name, column in columns.items():
-        digest.update(f"{name} {column.dtype.str} {column.shape}".encode())
-        digest.update(np.ascontiguousarray(column).data)
-    return digest.hexdigest()
+def seal(path: Path) -> None:
+    """Put the checksum of all that is in a file behind it. HDF5 does not mind what stands behind its end."""
+    data = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(_MARK + hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest())
+
+
+def _is_sound(path: Path) -> bool:
+    data = path.read_bytes()
+    end = len(data) - len(_MARK) - _DIGEST_BYTES
+    digest = hashlib.blake2b(memoryview(data)[: max(end, 0)], digest_size=_DIGEST_BYTES).digest()
+    return end > 0 and data[end:] == _MARK + digest

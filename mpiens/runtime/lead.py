@@ -99,7 +99,7 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
             "spec is still the same could not be checked"
         )
     ledger, kept, warnings = replay(job.run_dir, found.saved, objectives, job.sampler.needs_history)
-    recovered = recover(ledger, store, job.sampler, job.driver.max_attempts, job.maximize)
+    recovered = recover(ledger, store, job.sampler, job.driver.max_attempts, job.maximize, job.driver.batch)
     for warning in (*warnings, *recovered.warnings):
         observer.warned(warning)
     done = recovered.start.tally.done

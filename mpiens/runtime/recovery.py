@@ -20,7 +20,7 @@ from mpiens.driver.ledger import Ledger, Sent
 from mpiens.driver.tally import Best, Tally
 from mpiens.errors import StoreError, UsageError
 from mpiens.record import Params
-from mpiens.runtime.logbook import Kept, driver_journals
+from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Sampler
 from mpiens.store.files import explaining
 from mpiens.store.journal import START, read_frames
@@ -100,6 +100,9 @@ def replay(run_dir: Path, saved: Saved | None, objectives: int, keeps_points: bo
     journals = driver_journals(run_dir)
     serial = 1 + max((number for number, _path in journals), default=first - 1)
     following = [(number, path) for number, path in journals if number >= first]
+    if saved is not None and not following and not saved.states.all():
+        missing = run_dir / FOLDER / journal_name(first)
+        warnings.append(f"{missing}: this journal of the driver is missing; what it said is taken from the results")
     for expected, (number, path) in enumerate(following, first):
         if number != expected:
             missing = path.with_name(path.name.replace(f"{number:06d}", f"{expected:06d}"))
@@ -148,7 +151,9 @@ class Recovered:
     warnings: list[str]
 
 
-def recover(ledger: Ledger, results: Results, sampler: Sampler, max_attempts: int, maximize: bool) -> Recovered:
+def recover(
+    ledger: Ledger, results: Results, sampler: Sampler, max_attempts: int, maximize: bool, batch: int = 0
+) -> Recovered:
     """Bring ledger, results and sampler together; the sampler is restored by it.
 
     A trial with a record is finished, one without is not, whatever the ledger says: results that were stored and
@@ -158,19 +163,10 @@ def recover(ledger: Ledger, results: Results, sampler: Sampler, max_attempts: in
         UsageError: More trials have been asked for than the run is to have.
     """
     outcomes = results.outcomes()
-    warnings = _match_results(ledger, outcomes, results, sampler)
+    warnings = _match_results(ledger, outcomes, results, sampler, batch)
     recorded = np.zeros(ledger.asked, dtype=bool)
     recorded[outcomes.numbers] = True
-    untold_rows = np.flatnonzero(ledger.states[outcomes.numbers] == 0)
-    untold = tuple(
-        FinishedTrial(number, TrialState(state), tuple(values) if state == TrialState.COMPLETE else ())
-        for number, state, values in zip(
-            outcomes.numbers[untold_rows].tolist(),
-            outcomes.states[untold_rows].tolist(),
-            outcomes.values[untold_rows].tolist(),
-            strict=True,
-        )
-    )
+    untold = tuple(_untold(ledger, outcomes))
     charged = _charged(ledger.open)
     points = ledger.open
     pending = []
@@ -185,7 +181,7 @@ def recover(ledger: Ledger, results: Results, sampler: Sampler, max_attempts: in
     return Recovered(start, ledger, is_over, warnings)
 
 
-def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler: Sampler) -> list[str]:
+def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler: Sampler, batch: int) -> list[str]:
     """Let the ledger know all trials that have a record, with their points; restore the sampler."""
     warnings = []
     known_asked = ledger.asked
@@ -194,6 +190,8 @@ def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler
         raise UsageError(
             f"the run has {asked} trials already and cannot end at {sampler.total}; give search.trials: {asked} or more"
         )
+    if batch and asked > known_asked:  # generations are asked for whole
+        asked = min(sampler.total, -(-asked // batch) * batch)
     told = np.flatnonzero(ledger.states)
     gone = told[~np.isin(told, outcomes.numbers)]
     if len(gone):
@@ -210,20 +208,37 @@ def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler
         lost = [number for number, point in enumerate(trials) if point is None]
     else:
         lost = sorted(number for number in unfinished if number not in ledger.open)
-    past = _past(ledger, trials or []) if trials is not None else iter(())
+    # All generations but the last had been told before the next was asked for.
+    behind = (asked - 1) // batch * batch if batch and new else 0
+    late = {trial.number: trial for trial in _untold(ledger, outcomes) if trial.number < behind}
+    past = _past(ledger, trials or [], late) if trials is not None else iter(())
     chosen = sampler.restore(Past(asked, lost, past))
     if new:
         nothing: Params = {}
         ledger.ask([adopted.get(number) or chosen.get(number) or nothing for number in new])
+    ledger.tell(list(late.values()))
     for number in unfinished:
         if number not in ledger.open:
             ledger.open[number] = Sent(0, -1, history[number] if number in history else chosen[number])
     return warnings
 
 
-def _past(ledger: Ledger, points: list[Params | None]) -> Iterator[PastTrial]:
+def _untold(ledger: Ledger, outcomes: Outcomes) -> list[FinishedTrial]:
+    """Trials with a record that the sampler has not been told, by number."""
+    new = outcomes.numbers >= ledger.asked
+    new[~new] = ledger.states[outcomes.numbers[~new]] == 0
+    return [
+        FinishedTrial(number, TrialState(state), tuple(values) if state == TrialState.COMPLETE else ())
+        for number, state, values in zip(
+            outcomes.numbers[new].tolist(), outcomes.states[new].tolist(), outcomes.values[new].tolist(), strict=True
+        )
+    ]
+
+
+def _past(ledger: Ledger, points: list[Params | None], late: Mapping[int, FinishedTrial]) -> Iterator[PastTrial]:
     for number, point in enumerate(points):
-        yield PastTrial(point, ledger.ending(number) if number < ledger.asked else None)
+        ending = ledger.ending(number) if number < ledger.asked else None
+        yield PastTrial(point, ending or late.get(number))
 
 
 def _kept_points(ledger: Ledger, results: Results) -> Iterator[Params | None]:

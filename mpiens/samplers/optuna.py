@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from mpiens.errors import SpecError
 from mpiens.record import Params
@@ -136,6 +136,7 @@ class OptunaSampler(_OptunaBase):
         if search.options:
             _rehearse(self._sampler(0), algorithm, self._distributions)
         self._study = optuna.create_study(direction=directions[0], sampler=self._sampler(0))
+        self._foreign: set[int] = set()
 
     def ask(self, n: int) -> list[Params]:
         """The next points, `n` at most; fewer only when no more are left."""
@@ -144,7 +145,9 @@ class OptunaSampler(_OptunaBase):
     def tell(self, trials: Sequence[FinishedTrial]) -> None:
         """Take in what came of points; failed ones as FAIL, which has no value in Optuna's terms."""
         for told in trials:
-            if told.state.name == "COMPLETE":
+            if told.number in self._foreign:
+                self._study.tell(told.number, state=TrialState.FAIL)
+            elif told.state.name == "COMPLETE":
                 self._study.tell(told.number, list(told.values))
             else:
                 self._study.tell(told.number, state=TrialState[told.state.name])
@@ -158,17 +161,21 @@ class OptunaSampler(_OptunaBase):
                 if ending is not None:
                     self.tell([ending])
                 continue
-            state = TrialState.RUNNING if ending is None else TrialState[ending.state.name]
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    state=state,
-                    params=self._drawn(params),
-                    distributions=self._distributions,
-                    values=list(ending.values) if state is TrialState.COMPLETE and ending is not None else None,
-                )
-            )
+            self._study.add_trial(self._past_trial(number, params, ending))
             self._asked += 1
         return chosen
+
+    def _past_trial(self, number: int, params: Params, ending: FinishedTrial | None) -> FrozenTrial:
+        state = TrialState.RUNNING if ending is None else TrialState[ending.state.name]
+        values = list(ending.values) if state is TrialState.COMPLETE and ending is not None else None
+        try:
+            return optuna.trial.create_trial(
+                state=state, params=self._drawn(params), distributions=self._distributions, values=values
+            )
+        except (ValueError, KeyError):
+            # Of another space, which --force allows. It keeps its number, and nothing is learned from it.
+            self._foreign.add(number)
+            return optuna.trial.create_trial(state=TrialState.FAIL if ending else TrialState.RUNNING)
 
     def _choose(self) -> Params:
         self._study.sampler = self._sampler(self._asked)

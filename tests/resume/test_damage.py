@@ -1,0 +1,270 @@
+"""Damaged, missing and crafted files of a run: named, never trusted, and all that is sound is used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import msgpack
+import numpy as np
+import pytest
+
+from launch import run_ranks
+from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint, seal, write_checkpoint
+from mpiens.driver.ledger import Ledger, asked_entry, told_entry
+from mpiens.errors import StoreError
+from mpiens.runtime.logbook import driver_journals
+from mpiens.runtime.recovery import find_checkpoint, replay
+from mpiens.samplers import FinishedTrial
+from mpiens.store.journal import Journal, read_frames
+from mpiens.trial import TrialState
+from project import TIMEOUT_S, completed, contents
+from resume.interrupted import interrupted, whole
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a project, its killed run, and the whole one."""
+    folder = tmp_path_factory.mktemp("damage")
+    interrupted(folder)
+    whole(folder)
+    return folder
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    chance = random.Random(1)
+    for _ in range(40):
+        place = chance.randrange(min(16, len(data) - 1), len(data))
+        data[place] ^= 1 << chance.randrange(8)
+    path.write_bytes(bytes(data))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def newest_driver_journal(run_dir: Path) -> Path:
+    return driver_journals(run_dir)[-1][1]
+
+
+def results_journal(run_dir: Path) -> Path:
+    return max((run_dir / "journal").glob("0-*.bin"))
+
+
+PLACES: dict[str, Callable[[Path], Path]] = {
+    "checkpoint": lambda run_dir: run_dir / NAME,
+    "previous": lambda run_dir: run_dir / PREVIOUS_NAME,
+    "driver's journal": newest_driver_journal,
+    "results journal": results_journal,
+    "segment": lambda run_dir: run_dir / "segments" / "0-000000.h5",
+    "results": lambda run_dir: run_dir / "results.h5",
+}
+DAMAGES: dict[str, Callable[[Path], None]] = {"flip": flip, "cut": cut, "zero": zero, "missing": Path.unlink}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_run_with_a_damaged_file_ends_as_one_without(place: str, damage: str, killed: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "killed"
+    shutil.copytree(killed / "killed", run_dir)
+    path = PLACES[place](run_dir)
+    DAMAGES[damage](path)
+    said = completed(0, "run", killed / "spec.yaml", "--resume", "--output", run_dir, "--progress", "off")
+    assert contents(run_dir) == contents(killed / "whole")
+    # A torn tail of a journal is what a kill leaves, and no damage.
+    is_named = place in ("checkpoint", "segment")
+    if is_named and not (damage == "missing" and place == "segment") and (place, damage) != ("checkpoint", "missing"):
+        assert path.name in said
+
+
+def test_without_any_checkpoint_and_journal_the_results_are_enough(killed: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "killed"
+    shutil.copytree(killed / "killed", run_dir)
+    for path in [run_dir / NAME, run_dir / PREVIOUS_NAME, *(path for _, path in driver_journals(run_dir))]:
+        path.unlink()
+    said = completed(0, "run", killed / "spec.yaml", "--resume", "--output", run_dir, "--progress", "off")
+    assert "no sound checkpoint" in said
+    assert "going on after 0 " not in said
+    assert contents(run_dir) == contents(killed / "whole")
+
+
+class Bomb:
+    """Unpickling it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_nothing_that_is_read_runs(killed: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "it-ran"
+    bomb = pickle.dumps(Bomb(marker))
+    pickle.loads(bomb)  # noqa: S301 - the bomb works
+    marker.rmdir()
+    forms: list[bytes] = [bomb, msgpack.packb(bomb), msgpack.packb([bomb]), msgpack.packb([(0, 0, [{"x": bomb}])])]
+    forms += [msgpack.packb(msgpack.ExtType(code, bomb)) for code in (1, 5, 42)]
+    forms += [msgpack.packb(msgpack.ExtType(1, msgpack.packb(("|O", [1], bomb))))]
+    for number, form in enumerate(forms):
+        run_dir = tmp_path / f"run{number}"
+        shutil.copytree(killed / "killed", run_dir)
+        for path in (newest_driver_journal(run_dir), results_journal(run_dir)):
+            journal = Journal(path)
+            journal.append(form)
+            journal.close()
+        for name in (NAME, PREVIOUS_NAME):
+            with h5py.File(run_dir / name, "r+") as file:
+                del file["header"]
+                file["header"] = np.frombuffer(form, dtype=np.uint8)
+            seal(run_dir / name)
+        said = completed(0, "run", killed / "spec.yaml", "--resume", "--output", run_dir, "--progress", "off")
+        assert "damaged" in said
+        assert not marker.exists()
+        assert contents(run_dir) == contents(killed / "whole")
+
+
+def saved(**changes: object) -> Saved:
+    fields: dict[str, object] = {
+        **dict.fromkeys(("spec_file", "spec_beside", "spec_digest", "points_digest", "algorithm", "version"), "a"),
+        "spec_text": "name: a\n",
+        "serial": 3,
+        "pending": [(2, 1, 0, {"x": [1, 2], "y": "text"})],
+        "states": np.array([1, 3, 0], dtype=np.int8),
+        "values": np.array([[0.5], [np.nan], [np.nan]]),
+        "order": np.array([1, 0]),
+        "points": b"\x80\x80\x80",
+    }
+    return Saved(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, saved())
+    found = read_checkpoint(tmp_path / NAME)
+    assert found.pending == saved().pending
+    assert found.points == b"\x80\x80\x80"
+    np.testing.assert_array_equal(found.values, saved().values)
+    assert found.serial == 3
+
+
+def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path, saved(serial=1))
+    write_checkpoint(tmp_path, saved(serial=2))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, full)
+            with pytest.raises(
+                StoreError, match=r"checkpoint\.h5: cannot write: No space left.*make space, then resume"
+            ):
+                write_checkpoint(tmp_path, saved(serial=3))
+        found = find_checkpoint(tmp_path)
+        assert found.saved is not None
+        assert found.saved.serial in (1, 2)
+        assert found.warnings == []
+    write_checkpoint(tmp_path, saved(serial=3))
+    assert find_checkpoint(tmp_path).saved is not None
+
+
+def test_random_mutations_of_a_checkpoint_are_seen(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, saved())
+    sound = (tmp_path / NAME).read_bytes()
+    chance = random.Random(7)
+    for _ in range(300):
+        data = bytearray(sound)
+        kind = chance.randrange(3)
+        if kind == 0:
+            for _ in range(chance.randrange(1, 9)):
+                data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            del data[chance.randrange(len(data)) :]
+        else:
+            first, second = sorted(chance.sample(range(0, len(data) - 64, 64), 2))
+            data[first : first + 64], data[second : second + 64] = data[second : second + 64], data[first : first + 64]
+        if data == sound:  # equal blocks were swapped
+            continue
+        (tmp_path / NAME).write_bytes(bytes(data))
+        with pytest.raises(StoreError, match=NAME):
+            read_checkpoint(tmp_path / NAME)
+
+
+def test_random_mutations_of_a_drivers_journal_never_change_what_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    path = tmp_path / "journal" / "driver-000000.bin"
+    journal = Journal(path)
+    for first in range(0, 40, 4):
+        points = [{"x": n / 7} for n in range(first, first + 4)]
+        told = [FinishedTrial(n, TrialState.COMPLETE, (n / 3,)) for n in range(first, first + 4)]
+        journal.append(msgpack.packb([asked_entry(first, points)]), msgpack.packb([told_entry(told)]))
+    journal.close()
+    sound = path.read_bytes()
+    whole_ledger, _, warnings = replay(tmp_path, None, 1, True)
+    assert (whole_ledger.asked, whole_ledger.told, warnings) == (40, 40, [])
+    chance = random.Random(3)
+    for _ in range(300):
+        data = bytearray(sound)
+        if chance.random() < 0.3:
+            del data[chance.randrange(len(data)) :]
+        for _ in range(chance.randrange(4)):
+            if data:
+                data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(bytes(data))
+        ledger, _, warnings = replay(tmp_path, None, 1, True)
+        assert ledger.asked <= 40
+        np.testing.assert_array_equal(ledger.values[: ledger.told], whole_ledger.values[: ledger.told])
+        assert list(ledger.points()) == list(whole_ledger.points())[: ledger.asked]
+        if ledger.told < 40 and any(True for _ in _frames_behind(path)):
+            assert str(path) in warnings[0]
+
+
+def _frames_behind(path: Path) -> list[bytes]:
+    try:
+        return [payload for _, payload in read_frames(path, resync=True)][len(list(read_frames(path))) :]
+    except StoreError:
+        return []
+
+
+LIMITED = """
+import resource, runpy, sys
+from mpi4py import MPI  # it needs large files of its own
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+sys.argv = ["mpiens", *sys.argv[1:]]
+runpy.run_module("mpiens", run_name="__main__")
+"""
+
+
+def test_when_no_more_can_be_written_the_run_stops_and_can_go_on(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    script = tmp_path / "limited.py"
+    script.write_text(LIMITED)
+    (tmp_path / "model.py").write_text(
+        (tmp_path / "model.py").read_text().replace("[x] * (1 + trial.number % 3)", "[x] * 700")
+    )
+    command = [script, "run", tmp_path / "spec.yaml", "--output", tmp_path / "full", "--progress", "off"]
+    done = run_ranks(0, command, TIMEOUT_S)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "full") in done.stderr
+    assert "then resume" in done.stderr
+    completed(0, "resume", tmp_path / "full", "--progress", "off")
+    assert contents(tmp_path / "full") == contents(whole(tmp_path))
+
+
+def test_a_ledger_without_its_points_is_told_so() -> None:
+    ledger = Ledger(1, False)
+    ledger.ask([{"x": 1}])
+    assert list(ledger.points()) == []
