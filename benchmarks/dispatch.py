@@ -22,7 +22,7 @@ from pathlib import Path
 
 import h5py
 
-from mpiens.cluster.launcher import launch_environment, mpiexec_argv
+from mpiens.launcher import launch_environment, mpiexec_argv
 
 RANKS = 4
 TIMEOUT_S = 600

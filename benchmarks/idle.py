@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from mpiens.cluster.launcher import launch_environment, mpiexec_argv
+from mpiens.launcher import launch_environment, mpiexec_argv
 
 MODEL = """
 import os, pathlib, time

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mpiens.cluster import launcher
+from mpiens import launcher
 
 
 def is_open_mpi() -> bool:

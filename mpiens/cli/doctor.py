@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from mpiens.cluster.launcher import find_mpiexec, launch_environment, mpiexec_argv
 from mpiens.errors import EXIT_FAILED, MpiensError
+from mpiens.launcher import find_mpiexec, launch_environment, mpiexec_argv
 
 _TIMEOUT_S = 120
 

@@ -16,7 +16,7 @@ import h5py
 import pytest
 
 from launch import is_open_mpi, mpiexec_argv
-from mpiens.cluster.launcher import launch_environment
+from mpiens.launcher import launch_environment
 from project import MODEL, completed, mpiens, trials, write_project
 
 RUN = "small.run"

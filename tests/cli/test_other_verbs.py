@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from launch import mpiexec_argv
-from mpiens.cluster.launcher import launch_environment
+from mpiens.launcher import launch_environment
 from project import completed, mpiens, trials, write_project
 
 SLOW = """
