@@ -57,6 +57,16 @@ class _Attachment:
 _attached = _Attachment()
 
 
+def module_options(given: str | None) -> str:
+    """What NEURON is to be told at its import; `given` is what the environment says.
+
+    ``-mpi`` would make it take MPI_COMM_WORLD, which the driver is part of.
+    """
+    if given is None:
+        return "-nogui -nobanner"
+    return " ".join(option for option in given.split() if option != "-mpi")
+
+
 def install_hook(comm: MPI.Intracomm, library: str | None = None, folder: str | None = None) -> None:
     """Attach NEURON to `comm` when something imports it for the first time; until then do nothing.
 
@@ -71,7 +81,7 @@ def install_hook(comm: MPI.Intracomm, library: str | None = None, folder: str | 
     """
     # NEURON must neither touch MPI_COMM_WORLD nor open a window nor print a banner on every rank.
     os.environ["NEURON_INIT_MPI"] = "0"
-    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui -nobanner")
+    os.environ["NEURON_MODULE_OPTIONS"] = module_options(os.environ.get("NEURON_MODULE_OPTIONS"))
     if "neuron" in sys.modules:
         _connect(comm, library)
     elif not any(isinstance(finder, _NeuronFinder) for finder in sys.meta_path):

@@ -17,6 +17,7 @@ from typing import Any
 
 from mpiens.environment import without_mpi
 from mpiens.errors import InstallationError, ModelError, MpiensError, SpecError
+from mpiens.models.neuron import module_options
 
 _KINDS: dict[str, type[MpiensError]] = {
     kind.__name__: kind for kind in (SpecError, ModelError, InstallationError, MpiensError)
@@ -60,7 +61,7 @@ def ask_process(module: str, arguments: list[str], subject: str, timeout_s: floa
 def answer_as_process(work: Callable[..., Any], *arguments: str) -> None:
     """Print what ``work(*arguments)`` returns, or the error of mpiens that it raises, as the last line."""
     os.environ["NEURON_INIT_MPI"] = "0"
-    os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui -nobanner")
+    os.environ["NEURON_MODULE_OPTIONS"] = module_options(os.environ.get("NEURON_MODULE_OPTIONS"))
     kind, answer = "", None
     # What NEURON and the user's code print goes elsewhere.
     with contextlib.redirect_stdout(sys.stderr):

@@ -22,6 +22,16 @@ def test_spikes_do_not_depend_on_ranks_or_order(run_group):
         assert all(left == [0, 0] for entry in entries for left in entry["left"])
 
 
+@pytest.mark.mpi
+@pytest.mark.neuron
+def test_an_environment_that_makes_neuron_take_the_world_is_withstood(run_group, monkeypatch):
+    # With -mpi the import of NEURON would wait for the driver, which never imports it.
+    monkeypatch.setenv("NEURON_MODULE_OPTIONS", "-mpi -nogui")
+    (alone,) = run_group("python", RING, RING_TRIALS[:1])
+    (grouped,) = run_group("python", RING, RING_TRIALS[:1], ranks=3, group_size=2)
+    assert grouped["results"] == alone["results"]
+
+
 @pytest.mark.neuron
 def test_memory_stays_flat(run_group):
     entries = run_group("python", RING, [{"weight": 0.02, "delay": 1.0}] * 200, keep_results=False)
