@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mpiens.models.import_check import check_import
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.report import words
 from mpiens.runtime.order import Order
-from mpiens.runtime.prepare import absolute_target, make_sampler, read_spec
+from mpiens.runtime.prepare import absolute_target, make_sampler, place_of, read_spec
 from mpiens.runtime.resume import holds_run
 from mpiens.spec import LoadedSpec
 
@@ -23,10 +22,12 @@ from mpiens.spec import LoadedSpec
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--ranks", type=click.IntRange(1), help="Show the group plan for so many ranks.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="Run directory instead of the spec's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the spec.")
-def validate(spec: Path, ranks: int | None, overrides: tuple[str, ...]) -> None:
+def validate(spec: Path, ranks: int | None, output: Path | None, overrides: tuple[str, ...]) -> None:
     """Check SPEC: its form, files, space, group plan, output directory, and that the model imports."""
-    loaded = read_spec(Order(spec, overrides=overrides))
+    order = Order(spec, output, overrides=overrides)
+    loaded = read_spec(order)
     sampler = make_sampler(loaded)
     click.echo(f"spec      {loaded.spec.name}: {words.count(sampler.total, 'trial')}, {_searched(loaded)}")
     try:
@@ -39,7 +40,7 @@ def validate(spec: Path, ranks: int | None, overrides: tuple[str, ...]) -> None:
         click.echo("\n".join(f"          {line}" for line in layout.describe().splitlines()))
         for warning in layout.warnings:
             click.echo(f"warning   {warning}")
-    click.echo(f"output    {_check_output(loaded.run_dir)}")
+    click.echo(f"output    {_check_output(place_of(order, loaded))}")
     click.echo("valid")
 
 
@@ -116,6 +117,9 @@ def _check_output(run_dir: Path) -> str:
     place = run_dir
     while not place.exists() and place != place.parent:
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"{run_dir}: cannot be made, because {place} is not a folder that can be written to")
+    try:
+        # Permissions do not tell it all: a file system may be read-only, full, or none that keeps files.
+        Path(tempfile.mkdtemp(prefix=".probe-", dir=place)).rmdir()
+    except OSError as error:
+        raise UsageError(f"{run_dir}: cannot be made: nothing can be made in {place}: {error.strerror}") from error
     return f"{run_dir} can be made" if place != run_dir else f"{run_dir} is free"

@@ -81,6 +81,11 @@ def _check(loaded: LoadedSpec) -> None:
     check_files(loaded)
 
 
+def place_of(order: Order, loaded: LoadedSpec) -> Path:
+    """The run directory of a run that has a spec, absolute."""
+    return Path(os.path.normpath((order.output or loaded.run_dir).absolute()))
+
+
 def _find(order: Order) -> tuple[LoadedSpec, Path, Found | None]:
     """Spec, run directory, and what is there already, when the run is to go on."""
     if order.spec is None:
@@ -91,7 +96,7 @@ def _find(order: Order) -> tuple[LoadedSpec, Path, Found | None]:
         _check(loaded)
         return loaded, run_dir, earlier
     loaded = read_spec(order)
-    run_dir = Path(os.path.normpath((order.output or loaded.run_dir).absolute()))
+    run_dir = place_of(order, loaded)
     is_there = order.resume and holds_run(run_dir)
     return loaded, run_dir, find_checkpoint(run_dir) if is_there else None
 

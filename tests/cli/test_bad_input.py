@@ -126,6 +126,16 @@ def test_a_model_that_cannot_be_set_up(tmp_path: Path, ranks: int, code: str, st
         assert word in validated.stderr
 
 
+def test_validate_tries_the_place_of_the_run_directory(tmp_path: Path) -> None:
+    spec = write_project(tmp_path)
+    assert f"{tmp_path / 'a' / 'b'} can be made" in completed(0, "validate", spec, "--output", tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
+    # Permissions allow root everything there, and nothing can be made all the same.
+    done = mpiens(0, "validate", spec, "--output", "/proc/runs/b")
+    assert done.returncode == 2
+    assert "/proc/runs/b: cannot be made: nothing can be made in /proc: " in done.stderr
+
+
 TRIAL_ERRORS = [
     ("returns None", "None", "the model returned None; expected a dict with 'loss'"),
     ("returns NaN", "{'loss': float('nan')}", "objective 'loss' is not finite: nan"),
