@@ -5,7 +5,8 @@
 >>> (Param(a=[1, 2, 3], b=0) - Param(a=[2])).build()
 {'a': [1, 3], 'b': [0, 0]}
 
-Everything is lazy: a product of 10**9 points takes no memory, and only a difference visits points to count them.
+Everything is lazy: a product of 10**9 points takes no memory, and its difference to another product is counted axis by
+axis. Only the length of a difference that does not come apart into axes is found by visiting points.
 ``Param()``, which has no parameters, is neutral in every operation.
 """
 
@@ -15,10 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from mpiens.errors import UsageError
-from mpiens.space.sources import Concat, Difference, Product, Repeat, Source, Zip, native
+from mpiens.space.difference import difference
+from mpiens.space.sources import Product, Repeat, Source, Zip, concat, native
 
 
-class AmbiguousOperationError(UsageError):
+class AmbiguousOperationError(UsageError, RuntimeError):
     """The operands' parameters do not go together in this operation."""
 
 
@@ -84,7 +86,7 @@ class Param:
             return NotImplemented
         if not self.names or not other.names:
             return self if self.names else other
-        return self._of(Concat(self._source, other._source))
+        return self._of(concat(self._source, other._source))
 
     def __sub__(self, other: Param) -> Param:
         """The points of this that agree with no point of `other` in all of the parameters of `other`.
@@ -104,7 +106,7 @@ class Param:
             )
         if not other.names:
             return self
-        return self._of(Difference(self._source, other._source, frozenset(other.names)))
+        return self._of(difference(self._source, other._source, frozenset(other.names)))
 
     def __len__(self) -> int:
         return self.count()
@@ -141,19 +143,19 @@ def missing(wanted: Param, present: Param) -> Param:
     """The points of `wanted` that are not in `present`.
 
     Unlike a difference it ignores parameters that only `present` has, such as results, and wants all of its own
-    parameters there.
+    parameters there. Where nothing is present, everything is missing.
 
     Raises:
-        AmbiguousOperationError: `present` lacks a parameter of `wanted`.
+        AmbiguousOperationError: `present` has points, and lacks a parameter of `wanted`.
     """
+    if not wanted.names or not present:
+        return wanted
     lacking = [name for name in wanted.names if name not in present.names]
-    if lacking and present.names:
+    if lacking:
         raise AmbiguousOperationError(
             f"what is present must have every parameter of what is wanted; it lacks {_listed(lacking)}"
         )
-    if not present.names or not wanted.names:
-        return wanted
-    return Param._of(Difference(wanted._source, present._source, frozenset(wanted.names)))
+    return Param._of(difference(wanted._source, present._source, frozenset(wanted.names)))
 
 
 def _zip(columns: dict[str, object]) -> Zip:

@@ -1,13 +1,11 @@
 """Lazy sequences of points: what a `Param` is made of.
 
-Each source knows its parameters, can count its points without visiting them (a difference apart), can start at any
-of them, and can say whether a row is among them without listing them where its structure allows that.
+Each source knows its parameters, can count its points without visiting them, can start at any of them, and can say
+whether a row is among them without listing them where its structure allows that.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,9 @@ Row = Mapping[str, Any]
 Matcher = Callable[[Row], bool]
 
 NAN = float("nan")
+
+_SHORT = 1000
+"""Parts of a sum with at most so many rows are looked up in one set together."""
 
 
 class Source(Protocol):
@@ -64,8 +65,25 @@ class Zip:
             yield {name: native(column[index]) for name, column in self.columns.items()}
 
     def matcher(self, names: frozenset[str]) -> Matcher:
-        """Looks the row up in a set."""
-        return listed(self.iterate(), names)
+        """Compares with what is constant, asks a range, and looks all else up in a set."""
+        if not self.length:
+            return _never
+        fixed = {name: row_key(column.value) for name, column in self._among(names) if isinstance(column, Repeat)}
+        varying = [name for name, _column in self._among(names) if name not in fixed]
+        column = self.columns[varying[0]] if len(varying) == 1 else None
+        if isinstance(column, range):
+            matches = _in_range(varying[0], column)
+        else:
+            matches = listed(self._rows(varying), frozenset(varying))
+        return lambda row: all(row_key(row[name]) == key for name, key in fixed.items()) and matches(row)
+
+    def _among(self, names: frozenset[str]) -> Iterator[tuple[str, Sequence[Any]]]:
+        return ((name, column) for name, column in self.columns.items() if name in names)
+
+    def _rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        # Without a column that varies all rows are alike.
+        for index in range(self.length if names else 1):
+            yield {name: native(self.columns[name][index]) for name in names}
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,7 @@ class Product:
         sides: list[Matcher] = []
         for side in (self.left, self.right):
             if next(side.iterate(), None) is None:
-                return lambda _row: False
+                return _never
             shared = names.intersection(side.names)
             if shared:
                 sides.append(side.matcher(shared))
@@ -119,33 +137,51 @@ class Product:
 
 @dataclass(frozen=True)
 class Concat:
-    """The points of the left source, then those of the right; parameters that one of them lacks are NaN."""
+    """The points of all parts, one part after the other; parameters that a part lacks are NaN there.
 
-    left: Source
-    right: Source
+    Attributes:
+        parts: At least one. A sum of sums is one sum of all, so that thousands of parts nest no deeper than two.
+        names: Those of the parts, in the order in which they first appear.
+    """
 
-    @functools.cached_property
-    def names(self) -> tuple[str, ...]:
-        """Those of the left, then those that only the right has."""
-        return tuple(dict.fromkeys(self.left.names + self.right.names))
+    parts: tuple[Source, ...]
+    names: tuple[str, ...]
 
     def count(self) -> int:
-        """The sum of both counts."""
-        return self.left.count() + self.right.count()
+        """The sum of the parts' counts."""
+        return sum(part.count() for part in self.parts)
 
     def iterate(self, start: int = 0) -> Iterator[dict[str, Any]]:
-        """Both, one after the other."""
-        skipped = min(start, self.left.count()) if start else 0
-        both = itertools.chain(self.left.iterate(skipped), self.right.iterate(start - skipped))
-        return ({name: point.get(name, NAN) for name in self.names} for point in both)
+        """Each part's points in turn."""
+        for part in self.parts:
+            # How many points a part has must be known only where all of them may have to be left out.
+            if start and part is not self.parts[-1] and start >= part.count():
+                start -= part.count()
+                continue
+            for point in part.iterate(start):
+                yield {name: point.get(name, NAN) for name in self.names}
+            start = 0
 
     def matcher(self, names: frozenset[str]) -> Matcher:
-        """A row matches when either side has it, with NaN where that side lacks a parameter."""
-        sides: list[Matcher] = []
-        for side in (self.left, self.right):
-            if next(side.iterate(), None) is not None:
-                sides.append(_padded(side, names))
-        return lambda row: any(matches(row) for matches in sides)
+        """A row matches when any part has it, with NaN where that part lacks a parameter."""
+        short = (part for part in self.parts if _is_short(part))
+        rows = ({name: row.get(name, NAN) for name in names} for part in short for row in part.iterate())
+        matchers = [listed(rows, names)]
+        for part in self.parts:
+            if not _is_short(part) and next(part.iterate(), None) is not None:
+                matchers.append(_padded(part, names))
+        return lambda row: any(matches(row) for matches in matchers)
+
+
+def concat(left: Source, right: Source) -> Concat:
+    """The points of `left`, then those of `right`."""
+    parts = [part for side in (left, right) for part in (side.parts if isinstance(side, Concat) else (side,))]
+    known = frozenset(left.names)
+    return Concat(tuple(parts), left.names + tuple(name for name in right.names if name not in known))
+
+
+def _is_short(source: Source) -> bool:
+    return isinstance(source, Zip) and source.length <= _SHORT
 
 
 def _padded(side: Source, names: frozenset[str]) -> Matcher:
@@ -155,41 +191,20 @@ def _padded(side: Source, names: frozenset[str]) -> Matcher:
     return lambda row: all(row_key(row[name]) == row_key(NAN) for name in lacking) and matches(row)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The points of the left source that agree with no point of the right in all of the parameters `on`."""
+def _never(_row: Row) -> bool:
+    return False
 
-    left: Source
-    right: Source
-    on: frozenset[str]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Those of the left."""
-        return self.left.names
+def _in_range(name: str, column: range) -> Matcher:
+    """Asks the range, which may have more values than fit into memory."""
 
-    @functools.cached_property
-    def _is_excluded(self) -> Matcher:
-        return self.right.matcher(self.on)
+    def matches(row: Row) -> bool:
+        key = row_key(row[name])
+        if isinstance(key, float) and key.is_integer():
+            key = int(key)
+        return isinstance(key, int) and key in column
 
-    @functools.cached_property
-    def _count(self) -> int:
-        return sum(1 for _ in self.iterate())
-
-    def count(self) -> int:
-        """Found by going through all of the left, once."""
-        return self._count
-
-    def iterate(self, start: int = 0) -> Iterator[dict[str, Any]]:
-        """The left without what the right excludes."""
-        return itertools.islice((row for row in self.left.iterate() if not self._is_excluded(row)), start, None)
-
-    def matcher(self, names: frozenset[str]) -> Matcher:
-        """Needs the points themselves, unless the whole row is asked for."""
-        if not names.issuperset(self.left.names):
-            return listed(self.iterate(), names)
-        matches = self.left.matcher(names)
-        return lambda row: matches(row) and not self._is_excluded(row)
+    return matches
 
 
 def listed(rows: Iterable[Row], names: frozenset[str]) -> Matcher:

@@ -64,10 +64,10 @@ def oracle(operation: str, left: tuple[Param, Rows], right: tuple[Param, Rows]) 
             return None
         compared = b.names
     else:
-        if b.names and names_of(a) - names_of(b):
+        if rows_b and names_of(a) - names_of(b):
             return None
         compared = a.names
-    if not b.names:
+    if not rows_b:
         return rows_a
     return [row for row in rows_a if not any(all(same(row[n], other[n]) for n in compared) for other in rows_b)]
 
@@ -239,6 +239,51 @@ def test_a_billion_points_cost_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_difference_of_billions_is_counted_by_its_axes() -> None:
+    thousand = range(1000)
+    cube = Param(a=thousand) * Param(b=list(thousand)) * Param(c=thousand)
+    tracemalloc.start()
+    try:
+        inner = Param(a=range(10, 20)) * Param(c=[5.0, 6, 6, -1]) * Param(b=thousand)
+        for rest in (cube - inner, missing(cube, inner * Param(result=[1, 2]))):
+            assert len(rest) == 10**9 - 10 * 2 * 1000
+            assert next(rest.iterate()) == {"a": 0, "b": 0, "c": 0}
+            assert next(rest.iterate(10)) == {"a": 0, "b": 0, "c": 10}
+        assert len(Param(d=range(9), e=1) * cube - Param(d=[1, 2], e=[1, 2])) == 8 * 10**9
+        line = Param(a=range(10**9), b="x")
+        assert len(Param(a=range(10**9)) - Param(a=[5, 5.0, -1, 0.5, True, "x"])) == 10**9 - 1
+        assert next((Param(a=[1, 10**9], b=["x", "x"]) - line).iterate())["a"] == 10**9
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_differences_of_products_are_counted_right(data: st.DataObject) -> None:
+    few = st.lists(st.integers(0, 3), max_size=4)
+    left = Param(a=data.draw(few)) * Param(b=range(data.draw(st.integers(0, 5)))) * Param(c=data.draw(few), d=1)
+    operands = [Param(a=data.draw(few)), Param(b=range(3)) * Param(d=data.draw(few)), Param({"b": data.draw(few)})]
+    pairs = data.draw(st.lists(few, min_size=2, max_size=2))
+    pairs = [column[: min(map(len, pairs))] for column in pairs]
+    operands += [Param(a=pairs[0], b=pairs[1]) * Param(c=data.draw(few))]
+    rest = left - data.draw(st.sampled_from(operands))
+    assert len(rest) == sum(1 for _ in rest.iterate())
+    twice = rest - data.draw(st.sampled_from(operands))
+    assert len(twice) == sum(1 for _ in twice.iterate())
+
+
+def test_thousands_of_operands() -> None:
+    space, rest = Param(), Param(a=range(3000), b=1)
+    for value in range(2000):
+        space += Param(a=[value]) if value % 2 else Param(a=[value], b=1)
+        rest -= Param(a=[value])
+    assert len(space) == sum(1 for _ in space) == 2000
+    assert next(space.iterate(1999))["a"] == 1999
+    assert rest.build() == {"a": list(range(2000, 3000)), "b": [1] * 1000}
+    assert len(missing(Param(a=range(2000), b=1), space)) == 1000
 
 
 def test_a_large_right_operand_is_not_listed() -> None:
