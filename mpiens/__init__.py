@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mpiens.api import run as run
     from mpiens.errors import MpiensError as MpiensError
     from mpiens.errors import SpecError as SpecError
+    from mpiens.mapping import map_space as map_space
     from mpiens.space import AmbiguousOperationError as AmbiguousOperationError
     from mpiens.space import Param as Param
     from mpiens.space import missing as missing
@@ -22,12 +23,13 @@ _HOMES = {
     "MpiensError": ("mpiens.errors", "MpiensError"),
     "Param": ("mpiens.space", "Param"),
     "SpecError": ("mpiens.errors", "SpecError"),
+    "map_space": ("mpiens.mapping", "map_space"),
     "missing": ("mpiens.space", "missing"),
     "open": ("mpiens.store", "open_results"),
     "run": ("mpiens.api", "run"),
 }
 
-__all__ = ["AmbiguousOperationError", "MpiensError", "Param", "SpecError", "missing", "open", "run"]
+__all__ = ["AmbiguousOperationError", "MpiensError", "Param", "SpecError", "map_space", "missing", "open", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpiens.comm.base import Envelope
 from mpiens.comm.outbox import Outbox
@@ -86,6 +87,48 @@ class World:
             print(reason, file=sys.__stderr__, flush=True)
         MPI.COMM_WORLD.Abort(status)
         os._exit(status)  # MPICH's abort may return, and leaves the rest to the launcher
+
+
+class Exchange:
+    """Plain values between all ranks, outside of runs: messages, and a broadcast from rank 0."""
+
+    def __init__(self, world: World) -> None:
+        from mpi4py import MPI
+
+        self.rank, self.size = world.rank, world.size
+        self.abort = world.abort
+        self._comm = MPI.COMM_WORLD.Dup()
+        self._status = MPI.Status()
+        self._any = MPI.ANY_SOURCE
+        self._outbox = Outbox(self._comm)
+
+    def send(self, dest: int, content: tuple[Any, ...]) -> None:
+        """Hand over `content`; returns at once."""
+        self._outbox.send(dest, _TAG, content)
+
+    def poll(self) -> tuple[int, tuple[Any, ...]] | None:
+        """The next message that has arrived, with its source, or None. Never blocks."""
+        self._outbox.progress()
+        arrived = self._comm.improbe(self._any, _TAG, self._status)
+        return None if arrived is None else (self._status.source, arrived.recv())
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until every message sent has left this rank.
+
+        Raises:
+            WaitTimeout: Some have not, within the bound.
+        """
+        self._outbox.flush(timeout_s)
+
+    def broadcast(self, content: Any) -> Any:
+        """What rank 0 gives, on every rank. Collective."""
+        return self._comm.bcast(content)
+
+
+@functools.cache
+def open_exchange() -> Exchange:
+    """The job's ranks. Collective at the first call; an MPI library has few communicators, so that it is kept."""
+    return Exchange(connect())
 
 
 def connect() -> World:
