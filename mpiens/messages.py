@@ -57,6 +57,7 @@ class Setup:
         seed: Root of the trials' seeds.
         run_dir: Run directory, absolute.
         group_timeout_s: How long members of a group may disagree that a trial has ended, once one has failed.
+        trial_timeout_s: Time limit of a trial, or None.
     """
 
     layout: Layout
@@ -65,6 +66,7 @@ class Setup:
     seed: int
     run_dir: str
     group_timeout_s: float
+    trial_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,18 @@ class Assign:
     """Trials to run, in this order, after those assigned before."""
 
     assignments: tuple[Assignment, ...]
+
+
+class Failure(NamedTuple):
+    """Why an attempt failed on one rank.
+
+    Attributes:
+        text: One line.
+        retry: The cause may pass.
+    """
+
+    text: str
+    retry: bool = True
 
 
 class Result(NamedTuple):

@@ -7,18 +7,19 @@ becomes the trial's record.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from mpiens.comm.group import GroupLink
 from mpiens.errors import MpiensError, ProtocolError, TrialError, UsageError, WaitTimeout
 from mpiens.messages import (
     Assign,
     Assignment,
+    Failure,
     GroupStuck,
     Message,
     Ready,
@@ -31,6 +32,7 @@ from mpiens.models.base import GroupContext, Model, Trial
 from mpiens.models.loading import describe_exception
 from mpiens.record import TrialRecord, encode, objective_values, plain_results
 from mpiens.trial import TrialState, trial_seed
+from mpiens.watchdog import TimeUp, Watchdog, timed_out
 
 HOLD_S = 0.002
 """Results of trials that were assigned together leave together, but none waits longer than this for the next trial."""
@@ -39,19 +41,7 @@ LEAST_ANSWERS = 128
 """Results that may leave in one message whatever the queue's length; a message costs as much as several trials."""
 
 _SAY_EVERY_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed here.
-
-    Attributes:
-        text: One line.
-        retry: The cause may pass.
-    """
-
-    text: str
-    retry: bool = True
+_UNLIMITED = contextlib.nullcontext()
 
 
 class GroupMember:
@@ -63,6 +53,7 @@ class GroupMember:
         link: The other members.
         model: What to run.
         label: Called with the trial's number, or None between trials, to mark what the model prints.
+        watchdog: Keeps the time limit of trials; None: there is none.
     """
 
     def __init__(
@@ -72,12 +63,16 @@ class GroupMember:
         link: GroupLink,
         model: Model,
         label: Callable[[int | None], None],
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.setup = setup
         self.context = context
         self.link = link
         self._model = model
         self._label = label
+        self._limited: Callable[[Assignment], contextlib.AbstractContextManager[None]] = (
+            (lambda _: _UNLIMITED) if watchdog is None else watchdog.limited
+        )
         self._trial: Trial | None = None
 
     def set_up(self) -> Ready | SetupFailed | None:
@@ -99,14 +94,15 @@ class GroupMember:
             failure = describe_exception(error, self.setup.model.folder)
             _log_traceback(error)
         try:
-            errors = self.link.agree(failure, self.setup.group_timeout_s, None, "the set-up", self._say_waiting)
+            failed = None if failure is None else Failure(failure)
+            failures = self.link.agree(failed, self.setup.group_timeout_s, None, "the set-up", self._say_waiting)
         except WaitTimeout as error:
             return SetupFailed(index, rank, f"{failure} ({error})" if failure else str(error), is_usage)
         if self.link.rank:
             return None
-        for blamed, text in zip(self.setup.layout.groups[index], errors, strict=True):
-            if text is not None:
-                return SetupFailed(index, blamed, text, is_usage)
+        for blamed, found in zip(self.setup.layout.groups[index], failures, strict=True):
+            if found is not None:
+                return SetupFailed(index, blamed, found.text, is_usage)
         return Ready(index)
 
     def follow(self, waiting: Callable[[], None]) -> GroupStuck | None:
@@ -135,7 +131,11 @@ class GroupMember:
         self._label(number)
         self._trial = trial
         try:
-            returned = self._model.run(trial)
+            with self._limited(assignment):
+                returned = self._model.run(trial)
+        except TimeUp as error:
+            _log_traceback(error)
+            return None, Failure(timed_out(self.setup.trial_timeout_s or 0.0))
         except TrialError as error:
             return None, Failure(str(error), retry=False)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
@@ -143,13 +143,12 @@ class GroupMember:
             return None, Failure(describe_exception(error, self.setup.model.folder))
         return returned, None
 
-    def agree(self, assignment: Assignment, failure: Failure | None) -> list[str | None] | GroupStuck:
+    def agree(self, assignment: Assignment, failure: Failure | None) -> list[Failure | None] | GroupStuck:
         """Wait until every member has ended the trial; what `GroupLink.agree` returns, or why that cannot be."""
         number = assignment.number
-        text = None if failure is None else failure.text
         try:
             return self.link.agree(
-                text,
+                failure,
                 self.setup.group_timeout_s,
                 number,
                 f"trial {number}",
@@ -157,7 +156,7 @@ class GroupMember:
                 self._trial is not None and self._trial.has_exited,
             )
         except WaitTimeout as error:
-            cause = f"rank {self.context.world_rank}: {text}; " if text else ""
+            cause = f"rank {self.context.world_rank}: {failure.text}; " if failure else ""
             stuck = f"{cause}the group cannot go on: {error}"
             return GroupStuck(self.context.index, self.context.world_rank, number, assignment.attempt, stuck)
 
@@ -240,10 +239,10 @@ class GroupRoot:
         seed = trial_seed(self._setup.seed, assignment.number)
         returned, failure = member.simulate(assignment, seed)
         if len(self._ranks) > 1:
-            errors = member.agree(assignment, failure)
-            if isinstance(errors, GroupStuck):
-                return errors
-            failure = self._blame(errors, failure)
+            failures = member.agree(assignment, failure)
+            if isinstance(failures, GroupStuck):
+                return failures
+            failure = self._blame(failures)
         elapsed_s = time.perf_counter() - start_s
         member.clear()
         values: dict[str, float] = {}
@@ -268,15 +267,18 @@ class GroupRoot:
             record,
         )
 
-    def _blame(self, errors: list[str | None], own: Failure | None) -> Failure | None:
+    def _blame(self, failures: list[Failure | None]) -> Failure | None:
         """One failure out of all members'; the first one is named."""
-        failed = [(rank, text) for rank, text in zip(self._ranks, errors, strict=True) if text is not None]
+        failed = [(rank, found) for rank, found in zip(self._ranks, failures, strict=True) if found is not None]
         if not failed:
             return None
-        if len(failed) == len(self._ranks) and all(text == failed[0][1] for _, text in failed):
-            return Failure(failed[0][1], own is None or own.retry)
+        rank, first = failed[0]
+        # What may pass on one member may have made the others fail for good.
+        retry = any(found.retry for _, found in failed)
+        if len(failed) == len(self._ranks) and all(found.text == first.text for _, found in failed):
+            return Failure(first.text, retry)
         others = f" (and {len(failed) - 1} more of the group's {len(self._ranks)} ranks)" if len(failed) > 1 else ""
-        return Failure(f"rank {failed[0][0]}: {failed[0][1]}{others}", own is None or own.retry)
+        return Failure(f"rank {rank}: {first.text}{others}", retry)
 
     def _record(
         self,

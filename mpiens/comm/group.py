@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.outbox import Outbox
 from mpiens.errors import WaitTimeout
-from mpiens.messages import Assignment
+from mpiens.messages import Assignment, Failure
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -65,17 +65,17 @@ class GroupLink:
 
     def agree(
         self,
-        error: str | None,
+        failure: Failure | None,
         timeout_s: float,
         number: int | None,
         phase: str,
         waiting: Callable[[float], None],
         has_exited: bool = False,
-    ) -> list[str | None]:
+    ) -> list[Failure | None]:
         """Wait until every member has ended its part.
 
         Args:
-            error: What went wrong here, or None.
+            failure: What went wrong here, or None.
             timeout_s: Bound of the wait, from when this rank knows of a failure or an early exit; without one it waits
                 on.
             number: The trial, for messages.
@@ -84,49 +84,50 @@ class GroupLink:
             has_exited: The model has ended itself here, maybe earlier than elsewhere.
 
         Returns:
-            On the root: everybody's errors, by rank in the group. Elsewhere: this member's own.
+            On the root: everybody's failures, by rank in the group. Elsewhere: this member's own.
 
         Raises:
             WaitTimeout: A member has not ended its part within the bound.
         """
         if self._comm is None or self.size == 1:
-            return [error]
+            return [failure]
         if self.rank:
-            self._send(0, _ENDED, (error, has_exited))
-            bound = timeout_s if error is not None or has_exited else None
+            self._send(0, _ENDED, (None if failure is None else tuple(failure), has_exited))
+            bound = timeout_s if failure is not None or has_exited else None
             self._receive(0, _AGREED, bound, f"waiting for the other members of the group to end {phase}", number)
-            return [error]
-        return self._collect(error, timeout_s, number, phase, waiting, has_exited)
+            return [failure]
+        return self._collect(failure, timeout_s, number, phase, waiting, has_exited)
 
     def _collect(
         self,
-        error: str | None,
+        failure: Failure | None,
         timeout_s: float,
         number: int | None,
         phase: str,
         waiting: Callable[[float], None],
         has_exited: bool,
-    ) -> list[str | None]:
+    ) -> list[Failure | None]:
         assert self._comm is not None
-        errors: dict[int, str | None] = {0: error}
+        failures: dict[int, Failure | None] = {0: failure}
         start_s = time.monotonic()
-        failed_s = start_s if error is not None or has_exited else None
+        failed_s = start_s if failure is not None or has_exited else None
         backoff = Backoff()
-        while len(errors) < self.size:
+        while len(failures) < self.size:
             arrived = False
             for member in range(1, self.size):
-                if member not in errors and self._comm.iprobe(member, _ENDED):
-                    errors[member], exited = self._comm.recv(source=member, tag=_ENDED)
+                if member not in failures and self._comm.iprobe(member, _ENDED):
+                    word, exited = self._comm.recv(source=member, tag=_ENDED)
+                    failures[member] = None if word is None else Failure(*word)
                     arrived = True
-                    if (errors[member] is not None or exited) and failed_s is None:
+                    if (word is not None or exited) and failed_s is None:
                         failed_s = time.monotonic()
             if arrived:
                 backoff.reset()
                 continue
             now_s = time.monotonic()
             if failed_s is not None and now_s - failed_s > timeout_s:
-                missing = sorted(set(range(self.size)) - set(errors))
-                causes = [text for text in errors.values() if text is not None]
+                missing = sorted(set(range(self.size)) - set(failures))
+                causes = [found.text for found in failures.values() if found is not None]
                 cause = f"had failed: {causes[0]}" if causes else "had ended the script by sys.exit()"
                 raise WaitTimeout(
                     self._world_rank,
@@ -139,7 +140,7 @@ class GroupLink:
             backoff.pause()
         for member in range(1, self.size):
             self._send(member, _AGREED, None)
-        return [errors[rank] for rank in range(self.size)]
+        return [failures[rank] for rank in range(self.size)]
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every word said has left this rank.

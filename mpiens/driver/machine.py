@@ -189,7 +189,7 @@ class Driver:
             trial = self._live[past.number] = _LiveTrial(past.number, past.params, attempt=past.attempt)
             if past.attempt >= self.config.max_attempts:
                 trial.advance(TrialEvent.DISPATCHED)
-                error = LOST.format(past.attempt)
+                error = past.cause or LOST.format(past.attempt)
                 self._opening.append(RecordFailure(past.number, past.attempt, -1, past.params, 0.0, 0.0, error))
                 continue
             self._waiting.append(trial)

@@ -18,12 +18,14 @@ class Pending:
         attempt: How many attempts it has cost: those that failed, and those that ended with their process.
         params: Its point.
         was_sent: It was handed to a group, so that it may be what ended the process.
+        cause: What is known of how its last attempt ended the process; empty: nothing.
     """
 
     number: int
     attempt: int
     params: Params
     was_sent: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,9 @@ from mpiens.runtime.order import Order
 from mpiens.runtime.prepare import Job, open_store, prepare
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
-from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member
+from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member, make_watchdog
 from mpiens.store import FileStore, packed_size
+from mpiens.watchdog import read_kills
 from mpiens.worker import GroupRoot
 
 _HASTE_TIMEOUT_S = 2.0
@@ -99,7 +100,9 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
             "spec is still the same could not be checked"
         )
     ledger, kept, warnings = replay(job.run_dir, found.saved, objectives, job.sampler.needs_history)
-    recovered = recover(ledger, store, job.sampler, job.driver.max_attempts, job.maximize, job.driver.batch)
+    recovered = recover(
+        ledger, store, job.sampler, job.driver.max_attempts, job.maximize, job.driver.batch, read_kills(job.run_dir)
+    )
     for warning in (*warnings, *recovered.warnings):
         observer.warned(warning)
     done = recovered.start.tally.done
@@ -138,7 +141,9 @@ def _run_serially(
     log = RunLog(job.run_dir, world.rank)
     try:
         comm, _ = world.make_group([world.rank])
-        member = make_member(job.setup, world.rank, 0, GroupLink(None, world.rank), comm, log)
+        member = make_member(
+            job.setup, world.rank, 0, GroupLink(None, world.rank), comm, log, make_watchdog(job.setup, world.rank)
+        )
         transport = LoopbackTransport()
         root = GroupRoot(member, transport.say)
         transport.connect(root.deliver, root.work)

@@ -21,6 +21,7 @@ from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
 from mpiens.store.files import explaining, make_folder, remove
 from mpiens.store.journal import Journal
+from mpiens.watchdog import note_paths
 
 FOLDER = "journal"
 _NAME = re.compile(r"driver-(\d+)\.bin")
@@ -120,9 +121,11 @@ class Logbook:
             self._journal.close()
             self._journal = None
         folder = self._run_dir / FOLDER
-        if is_complete and folder.is_dir() and not any(folder.iterdir()):
-            with explaining(folder, "delete the folder"):
-                folder.rmdir()
+        if is_complete and folder.is_dir():
+            with explaining(folder, "delete what a complete run does not need"):
+                remove(note_paths(self._run_dir))
+                if not any(folder.iterdir()):
+                    folder.rmdir()
 
     def _write(self, driver: Driver, serial: int) -> None:
         ledger = self._ledger

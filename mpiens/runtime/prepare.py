@@ -163,7 +163,9 @@ def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
         fixed=dict(spec.model.fixed),
     )
     objectives = tuple(spec.search.objectives)
-    return Setup(layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout)
+    return Setup(
+        layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout, spec.limits.trial_timeout
+    )
 
 
 def absolute_target(target: str, folder: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -152,12 +153,27 @@ class Recovered:
 
 
 def recover(
-    ledger: Ledger, results: Results, sampler: Sampler, max_attempts: int, maximize: bool, batch: int = 0
+    ledger: Ledger,
+    results: Results,
+    sampler: Sampler,
+    max_attempts: int,
+    maximize: bool,
+    batch: int = 0,
+    kills: Mapping[tuple[int, int], str] = MappingProxyType({}),
 ) -> Recovered:
     """Bring ledger, results and sampler together; the sampler is restored by it.
 
     A trial with a record is finished, one without is not, whatever the ledger says: results that were stored and
     never told are told, and trials that were told and whose records were lost run again.
+
+    Args:
+        ledger: The run's course.
+        results: What is stored.
+        sampler: New.
+        max_attempts: More attempts than that count as so many.
+        maximize: Direction of the first objective.
+        batch: Size of a generation.
+        kills: Causes of the attempts, by trial and attempt, that are known to have ended their process.
 
     Raises:
         UsageError: More trials have been asked for than the run is to have.
@@ -174,7 +190,9 @@ def recover(
         sent = points[number]
         attempt = sent.attempt - (sent.group >= 0 and number not in charged)
         # More attempts than are allowed now, because the limit was lowered, are as many as that.
-        pending.append(Pending(number, min(attempt, max_attempts), sent.params, sent.group >= 0 or attempt > 0))
+        was_sent = sent.group >= 0 or attempt > 0
+        cause = kills.get((number, attempt), "")
+        pending.append(Pending(number, min(attempt, max_attempts), sent.params, was_sent, cause))
     tally = _tally(outcomes, results, sampler.total, maximize)
     start = Start(ledger.asked, tally, tuple(pending), untold)
     is_over = ledger.asked == sampler.total and not pending and not untold

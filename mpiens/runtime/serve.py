@@ -13,6 +13,7 @@ from mpiens.messages import Alive, Left, Message, Ready, Setup, SetupFailed, Shu
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext
 from mpiens.runlog import RunLog
+from mpiens.watchdog import Watchdog, note_path
 from mpiens.worker import GroupMember, GroupRoot
 
 LEAVE_TIMEOUT_S = 60.0
@@ -99,17 +100,33 @@ def serve(world: World) -> None:
     world.transport.flush(LEAVE_TIMEOUT_S)
 
 
-def make_member(setup: Setup, world_rank: int, index: int, link: GroupLink, comm: object, log: RunLog) -> GroupMember:
+def make_watchdog(setup: Setup, world_rank: int) -> Watchdog | None:
+    """What keeps the time limit of trials on this rank, if there is one."""
+    if setup.trial_timeout_s is None:
+        return None
+    return Watchdog(setup.trial_timeout_s, note_path(Path(setup.run_dir), world_rank))
+
+
+def make_member(
+    setup: Setup,
+    world_rank: int,
+    index: int,
+    link: GroupLink,
+    comm: object,
+    log: RunLog,
+    watchdog: Watchdog | None,
+) -> GroupMember:
     """One rank's part of a group."""
     context = GroupContext(comm, index, world_rank, Path(setup.run_dir))  # type: ignore[arg-type]
-    return GroupMember(setup, context, link, build_model(setup.model), log.label)
+    return GroupMember(setup, context, link, build_model(setup.model), log.label, watchdog)
 
 
 def _join(world: World, lifeline: Lifeline, setup: Setup, index: int, log: RunLog) -> None:
     members = setup.layout.groups[index]
     model_comm, own_comm = world.make_group(members)
     link = GroupLink(own_comm if len(members) > 1 else None, world.rank)
-    member = make_member(setup, world.rank, index, link, model_comm, log)
+    watchdog = make_watchdog(setup, world.rank)
+    member = make_member(setup, world.rank, index, link, model_comm, log, watchdog)
     view = member.set_up()
     if link.rank == 0:
         root = GroupRoot(member, lambda message: world.transport.send(0, message))

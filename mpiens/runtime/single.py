@@ -14,6 +14,7 @@ from mpiens.models.base import GroupContext
 from mpiens.record import Params
 from mpiens.runtime.prepare import make_setup
 from mpiens.spec import LoadedSpec
+from mpiens.watchdog import Watchdog
 from mpiens.worker import GroupMember, GroupRoot
 
 
@@ -29,7 +30,8 @@ def run_single(loaded: LoadedSpec, run_dir: Path, number: int, params: Params) -
     setup = make_setup(loaded, plan(1), run_dir)
     comm, _ = world.make_group([0])
     context = GroupContext(comm, 0, 0, run_dir)
-    member = GroupMember(setup, context, GroupLink(None, 0), build_model(setup.model), lambda _: None)
+    watchdog = Watchdog(setup.trial_timeout_s, None) if setup.trial_timeout_s is not None else None
+    member = GroupMember(setup, context, GroupLink(None, 0), build_model(setup.model), lambda _: None, watchdog)
     said: list[Message] = []
     root = GroupRoot(member, said.append)
     view = member.set_up()

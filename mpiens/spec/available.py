@@ -29,7 +29,6 @@ UNAVAILABLE_KEYS = (
     "search.start",
     "search.from_",
     "search.pruner",
-    "limits.trial_timeout",
 )
 """Refused when they stand in the spec with anything but their default."""
 

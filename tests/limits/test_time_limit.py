@@ -1,0 +1,95 @@
+"""limits.trial_timeout, from outside: models that hang in Python, asleep, in C with the lock held, and inside MPI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from launch import run_ranks
+from project import TIMEOUT_S, completed, trials, write_project
+
+from mpiens.watchdog import grace_s, read_kills
+
+MODEL = """
+import ctypes, time
+
+def simulate(trial):
+    how, rank = trial.params["how"], trial.comm.rank
+    if how == "spins":
+        while True:
+            pass
+    if how == "sleeps":
+        time.sleep(1000)
+    if how == "catches":
+        while True:
+            try:
+                time.sleep(1000)
+            except Exception:
+                pass
+    if how == "in C" and trial.attempt == 1:
+        ctypes.PyDLL(None).sleep(1000)
+    if how == "in MPI" and trial.attempt == 1 and rank == 1:
+        trial.comm.recv(source=0)
+    return {"loss": 0.0}
+"""
+
+TIMED_OUT = "timed out after 0.5 s (limits.trial_timeout)"
+KILLED = "timed out after 0.5 s and did not react, so that its rank was killed (limits.trial_timeout)"
+
+
+def project(tmp_path: Path, *how: str, size: int = 1, max_attempts: int = 1) -> Path:
+    return write_project(
+        tmp_path,
+        MODEL,
+        space={"how": list(how)},
+        groups={"size": size},
+        limits={"trial_timeout": 0.5, "max_attempts": max_attempts, "group_timeout": 20},
+    )
+
+
+def test_a_rank_that_python_can_interrupt_lives_on(tmp_path: Path) -> None:
+    spec = project(tmp_path, "ends", "spins", "sleeps", "catches", "ends")
+    said = completed(0, "run", spec, "--progress", "off")
+    assert f"3 x {TIMED_OUT}" in said
+    found = trials(tmp_path / "small.run")
+    assert found["state"].tolist() == [1, 3, 3, 3, 1]
+    assert "line 10, in simulate" in (tmp_path / "small.run" / "run.log").read_text()
+
+
+@pytest.mark.mpi
+def test_the_members_of_a_group_time_out_alike(tmp_path: Path) -> None:
+    spec = project(tmp_path, "ends", "spins", "ends", "sleeps", size=2)
+    said = completed(3, "run", spec, "--progress", "off")
+    assert "2 complete, 2 failed" in said
+    assert f"2 x {TIMED_OUT}" in said
+    assert not (tmp_path / "small.run" / "journal").exists()
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("how", "size"), [("in C", 1), ("in MPI", 2)])
+def test_a_rank_that_does_not_react_is_killed_and_the_cause_is_kept(how: str, size: int, tmp_path: Path) -> None:
+    spec = project(tmp_path, "ends", how, "ends", size=size)
+    done = run_ranks(3, ["-m", "mpiens", "run", spec, "--progress", "off"], TIMEOUT_S)
+    assert done.returncode != 0
+    run_dir = tmp_path / "small.run"
+    assert read_kills(run_dir) == {(1, 1): KILLED}
+    log = (run_dir / "run.log").read_text()
+    assert "Timeout (0:00:01" in log, log
+    assert ("line 18 in simulate" if size == 1 else "line 20 in simulate") in log, log
+    said = completed(3, "resume", run_dir, "--progress", "off")
+    assert "2 complete, 1 failed" in said
+    assert f"1 x {KILLED}" in said
+
+
+def test_the_time_between_exception_and_kill() -> None:
+    assert [grace_s(limit_s) for limit_s in (0.5, 10.0, 30.0, 3600.0)] == [1.0, 1.0, 3.0, 5.0]
+
+
+def test_damaged_notes_say_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    for rank, content in enumerate(
+        [b"", b"\xff" * 300, b"{}".ljust(400), b'{"trial": "x"}'.ljust(400), b"[1]".ljust(200)]
+    ):
+        (folder / f"rank-{rank}.note").write_bytes(content)
+    assert read_kills(tmp_path) == {}
