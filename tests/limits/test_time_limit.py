@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from launch import run_ranks
-from project import TIMEOUT_S, completed, trials, write_project
 
+from launch import run_ranks
 from mpiens.watchdog import grace_s, read_kills
+from project import TIMEOUT_S, completed, trials, write_project
 
 MODEL = """
 import ctypes, time
