@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpiens.api import run as run
+    from mpiens.command import Command as Command
     from mpiens.errors import MpiensError as MpiensError
     from mpiens.errors import SpecError as SpecError
     from mpiens.mapping import map_space as map_space
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AmbiguousOperationError": ("mpiens.space", "AmbiguousOperationError"),
+    "Command": ("mpiens.command", "Command"),
     "MpiensError": ("mpiens.errors", "MpiensError"),
     "Param": ("mpiens.space", "Param"),
     "SpecError": ("mpiens.errors", "SpecError"),
@@ -29,7 +31,17 @@ _HOMES = {
     "run": ("mpiens.api", "run"),
 }
 
-__all__ = ["AmbiguousOperationError", "MpiensError", "Param", "SpecError", "map_space", "missing", "open", "run"]
+__all__ = [
+    "AmbiguousOperationError",
+    "Command",
+    "MpiensError",
+    "Param",
+    "SpecError",
+    "map_space",
+    "missing",
+    "open",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

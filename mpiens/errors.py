@@ -87,6 +87,10 @@ class TrialError(MpiensError):
     """One trial failed; the run goes on."""
 
 
+class AttemptError(TrialError):
+    """One attempt at a trial failed, for a reason that may pass: another one makes sense."""
+
+
 class StoreError(MpiensError):
     """Results cannot be written or read."""
 

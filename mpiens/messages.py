@@ -26,6 +26,29 @@ from mpiens.trial import TrialState
 
 
 @dataclass(frozen=True, slots=True)
+class CommandSettings:
+    """What a worker must know of a command.
+
+    Attributes:
+        argv: Program and arguments with placeholders; empty: `prepare` says it all.
+        result: Kind (marker, file or regex) and text of where the result is; None: the last line printed.
+        ranks: MPI ranks, a number or arithmetic on the parameters; None: no MPI program.
+        threads: Threads of each rank.
+        launch: auto, mpiexec or srun.
+        prepare: Function that returns a trial's command, in the form of `ModelSettings.target`.
+        objective: Name of a result that is a plain number.
+    """
+
+    argv: tuple[str, ...]
+    result: tuple[str, str] | None = None
+    ranks: int | str | None = None
+    threads: int | None = None
+    launch: str = "auto"
+    prepare: str | None = None
+    objective: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSettings:
     """What a worker must know of the spec's `model` part.
 
@@ -36,14 +59,18 @@ class ModelSettings:
         library: Compiled mechanisms to load, or None.
         fixed: Constants that every trial gets.
         folder: The spec's folder, absolute.
+        command: What to run, for a model of kind command.
+        limit_s: Time limit of a trial that the model keeps itself, because it has processes to end; otherwise None.
     """
 
-    kind: Literal["python", "netpyne"]
+    kind: Literal["python", "netpyne", "command"]
     target: str
     folder: str
     setup: str | None = None
     library: str | None = None
     fixed: Params = field(default_factory=dict)
+    command: CommandSettings | None = None
+    limit_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +84,7 @@ class Setup:
         seed: Root of the trials' seeds.
         run_dir: Run directory, absolute.
         group_timeout_s: How long members of a group may disagree that a trial has ended, once one has failed.
-        trial_timeout_s: Time limit of a trial, or None.
+        trial_timeout_s: Time limit of a trial, or None: there is none, or the model keeps it.
     """
 
     layout: Layout

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from mpiens.comm.group import GroupLink
-from mpiens.errors import MpiensError, ProtocolError, TrialError, UsageError, WaitTimeout
+from mpiens.errors import AttemptError, MpiensError, ProtocolError, TrialError, UsageError, WaitTimeout
 from mpiens.messages import (
     Assign,
     Assignment,
@@ -137,7 +137,7 @@ class GroupMember:
             _log_traceback(error)
             return None, Failure(timed_out(self.setup.trial_timeout_s or 0.0))
         except TrialError as error:
-            return None, Failure(str(error), retry=False)
+            return None, Failure(str(error), retry=isinstance(error, AttemptError))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             _log_traceback(error)
             return None, Failure(describe_exception(error, self.setup.model.folder))

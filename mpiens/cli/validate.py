@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from mpiens.command import anchored
 from mpiens.errors import MpiensError, SpecError, UsageError
 from mpiens.layout import plan
 from mpiens.models.cfg_check import check_script, find_cfg, unknown_cfg_paths
+from mpiens.models.command import find_program
 from mpiens.models.import_check import check_import
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.report import words
@@ -56,7 +58,11 @@ def _check_model(loaded: LoadedSpec) -> str:
         library = None
         if model.mechanisms is not None:
             library = str(compile_mechanisms(loaded.folder / model.mechanisms, Path(build)))
-        for target, key in ((model.python, "model.python"), (model.setup, "model.setup")):
+        for target, key in (
+            (model.python, "model.python"),
+            (model.setup, "model.setup"),
+            (model.prepare, "model.prepare"),
+        ):
             if target is not None:
                 _import(absolute_target(target, loaded.folder), str(loaded.folder), library, key)
         if model.netpyne is not None:
@@ -66,7 +72,10 @@ def _check_model(loaded: LoadedSpec) -> str:
                 click.echo("warning   no cfg.py beside the script: the parameters' names cannot be checked")
             else:
                 _check_cfg(loaded, script)
-    checked = [f"{model.python or model.netpyne} can be used"]
+    if model.command is not None:
+        find_program(next(anchored(model.command, loaded.folder)))
+    target = model.python or model.netpyne or (model.command[0] if model.command else model.prepare)
+    checked = [f"{target} can be used"]
     if model.mechanisms is not None:
         checked.append(f"the mechanisms in {model.mechanisms} compile")
     return ", ".join(checked)
@@ -74,7 +83,7 @@ def _check_model(loaded: LoadedSpec) -> str:
 
 def _import(target: str, folder: str, library: str | None, key: str) -> None:
     try:
-        check_import(target, folder, library, takes_trial=key == "model.python")
+        check_import(target, folder, library, takes_trial=key != "model.setup")
     except SpecError as error:
         raise SpecError(error.problem, key=key) from error
     except MpiensError as error:

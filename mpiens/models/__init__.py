@@ -11,6 +11,7 @@ from mpiens.models.base import Model
 _ADAPTERS = {
     "python": ("mpiens.models.python", "PythonModel"),
     "netpyne": ("mpiens.models.netpyne", "NetpyneModel"),
+    "command": ("mpiens.models.command", "CommandModel"),
 }
 
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from mpiens.driver import DriverConfig
 from mpiens.errors import RunExistsError, SpecError, UsageError
 from mpiens.layout import Layout, plan
-from mpiens.messages import ModelSettings, Setup
+from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
 from mpiens.samplers import ADAPTIVE, Sampler, build_sampler
-from mpiens.spec import LoadedSpec, check_available, check_files, load_spec
+from mpiens.spec import LoadedSpec, Spec, check_available, check_files, load_spec
 from mpiens.store.base import JOURNAL_MAGIC
 
 if TYPE_CHECKING:
@@ -154,17 +154,34 @@ def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
     library = None
     if spec.model.mechanisms is not None:
         library = str(compile_mechanisms(folder / spec.model.mechanisms, run_dir / "mechanisms"))
+    has_own_processes = spec.model.kind == "command" or spec.model.isolation == "process"
     model = ModelSettings(
-        kind="python" if spec.model.python else "netpyne",
+        kind=spec.model.kind,
         target=absolute_target(spec.model.python or spec.model.netpyne or "", folder),
         folder=str(folder),
         setup=absolute_target(spec.model.setup, folder) if spec.model.setup else None,
         library=library,
         fixed=dict(spec.model.fixed),
+        command=command_settings(spec, folder) if spec.model.kind == "command" else None,
+        limit_s=spec.limits.trial_timeout if has_own_processes else None,
     )
     objectives = tuple(spec.search.objectives)
-    return Setup(
-        layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout, spec.limits.trial_timeout
+    # A process can be ended from outside; only what runs in a rank needs a watchdog there.
+    timeout_s = None if has_own_processes else spec.limits.trial_timeout
+    return Setup(layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout, timeout_s)
+
+
+def command_settings(spec: Spec, folder: Path) -> CommandSettings:
+    """What workers must know of the spec's command."""
+    model = spec.model
+    return CommandSettings(
+        argv=tuple(model.command or ()),
+        result=next(iter(model.result.items())) if model.result else None,
+        ranks=model.ranks,
+        threads=model.threads,
+        launch=model.launch,
+        prepare=absolute_target(model.prepare, folder) if model.prepare else None,
+        objective=next(iter(spec.search.objectives), None),
     )
 
 

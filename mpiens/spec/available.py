@@ -16,12 +16,6 @@ from mpiens.spec.schema import Spec
 ALGORITHMS_BUILT = ("grid", "random", "tpe")
 
 UNAVAILABLE_KEYS = (
-    "model.command",
-    "model.result",
-    "model.ranks",
-    "model.threads",
-    "model.launch",
-    "model.prepare",
     "model.reuse",
     "model.seeds",
     "model.results",

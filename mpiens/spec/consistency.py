@@ -8,6 +8,7 @@ from mpiens.errors import SpecError
 from mpiens.space import Space
 from mpiens.space.values import nearest
 from mpiens.spec.algorithms import GRIDS, WITHOUT_OBJECTIVE, check_algorithm, is_custom
+from mpiens.spec.command_checks import check_command
 from mpiens.spec.schema import COUNTED_BY_SPACE, Spec
 
 Check = Callable[[Spec, Space], None]
@@ -19,7 +20,7 @@ def consistency_problems(spec: Spec, space: Space) -> list[SpecError]:
 
 
 def _problems(spec: Spec, space: Space) -> Iterator[SpecError]:
-    for check in (_check_algorithm, _check_space, _check_objectives, _check_fixed, _check_start):
+    for check in (_check_algorithm, _check_space, _check_objectives, _check_fixed, _check_start, _check_model):
         try:
             check(spec, space)
         except SpecError as error:
@@ -68,3 +69,14 @@ def _check_start(spec: Spec, space: Space) -> None:
                 raise SpecError(
                     f"no parameter of the space{nearest(name, space.names)}", key=f"search.start.{index}.{name}"
                 )
+
+
+def _check_model(spec: Spec, space: Space) -> None:
+    model = spec.model
+    if model.kind == "command":
+        check_command(spec, space)
+    elif model.isolation == "process" and spec.groups.size > 1:
+        raise SpecError(
+            f"process works in groups of one rank, and groups.size is {spec.groups.size}; set one of them otherwise",
+            key="model.isolation",
+        )

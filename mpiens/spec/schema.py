@@ -31,8 +31,8 @@ class ModelSpec(_Part):
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {"required": [kind], "properties": {kind: {"not": {"type": "null"}}}}
-                for kind in ("python", "netpyne", "command")
+                {"anyOf": [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in keys]}
+                for keys in (("python",), ("netpyne",), ("command", "prepare"))
             ]
         }
     )
@@ -58,19 +58,32 @@ class ModelSpec(_Part):
     ] = Field(None, description="MPI ranks of a command, a number or an expression of the parameters")
     threads: int | None = Field(None, ge=1, description="Threads of each rank of a command")
     launch: Literal["auto", "mpiexec", "srun"] = Field("auto", description="How a command with ranks is started")
-    prepare: Target | None = Field(None, description="Function that returns the whole Command of a trial")
+    prepare: Target | None = Field(
+        None, description="Function that returns a trial's whole mpiens.Command, instead of or besides a command"
+    )
     reuse: bool = Field(False, description="NetPyNE: keep the network from trial to trial")
     seeds: Literal["fixed", "per_trial"] = Field("fixed", description="NetPyNE: the script's seeds, or the trial's own")
     results: list[str] = Field([], description="NetPyNE: parts of the simulation's data to keep")
 
+    @property
+    def kind(self) -> Literal["python", "netpyne", "command"]:
+        """Which of the three it is."""
+        return "python" if self.python is not None else "netpyne" if self.netpyne is not None else "command"
+
     @model_validator(mode="after")
     def _check_kind(self) -> ModelSpec:
-        kinds = [kind for kind in ("python", "netpyne", "command") if getattr(self, kind) is not None]
+        given = {
+            "python": self.python is not None,
+            "netpyne": self.netpyne is not None,
+            "command": self.command is not None or self.prepare is not None,
+        }
+        kinds = [kind for kind, is_given in given.items() if is_given]
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none"
             raise ValueError(f"expected exactly one of python, netpyne and command, found {found}")
-        if self.result is not None and not self.command:
-            raise ValueError("result is for a command only; remove it")
+        for key in ("result", "ranks", "threads", "launch"):
+            if kinds != ["command"] and getattr(self, key) not in (None, "auto"):
+                raise ValueError(f"{key} is for a command only; remove it")
         if self.result is not None and len(self.result) != 1:
             raise ValueError("result needs exactly one of marker, file and regex")
         return self

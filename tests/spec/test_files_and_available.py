@@ -38,7 +38,6 @@ def test_missing_files_are_listed_with_similar_ones(folder: Path, full: str) -> 
         ("mechanisms: mod ", "mechanisms: model.py ", "model.mechanisms: expected a folder"),
         ("mechanisms: mod ", "mechanisms: empty ", "no .mod file in"),
         ("algorithm: tpe", "algorithm: own.py:Sampler", "search.algorithm: no such file"),
-        ("isolation: none ", "prepare: prep.py:f ", "model.prepare: no such file"),
         ("output: runs/ca3", "output: model.py", "output: expected a directory"),
     ],
 )
@@ -47,6 +46,11 @@ def test_each_missing_file(folder: Path, full: str, old: str, new: str, words: s
     with pytest.raises(SpecError, match=words) as caught:
         check_files(parse_spec(full.replace(old, new), "spec.yaml"))
     assert str(folder) in str(caught.value)
+
+
+def test_a_missing_file_of_a_command(folder: Path, small: str) -> None:
+    with pytest.raises(SpecError, match=r"model\.prepare: no such file"):
+        check_files(parse_spec(small, folder / "spec.yaml", ["model={prepare: prep.py:f}"]))
 
 
 def test_what_is_acted_on(small: str, full: str) -> None:
@@ -75,13 +79,6 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("model={command: [./solver]}", "model.command"),
-        ("model={command: [./solver], result: {marker: X}}", "model.result"),
-        ("model.ranks=2", "model.ranks"),
-        ("model.ranks=n * 2", "model.ranks"),
-        ("model.threads=2", "model.threads"),
-        ("model.launch=srun", "model.launch"),
-        ("model.prepare=model.py:prepare", "model.prepare"),
         ("model.reuse=true", "model.reuse"),
         ("model.seeds=per_trial", "model.seeds"),
         ("model.results=[simData]", "model.results"),

@@ -1,0 +1,49 @@
+"""A keeper that starts programs: ``python -m mpiens.keeper``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from mpiens.keeper.output import OutputFile
+from mpiens.keeper.serving import Request, Stream, private_pipes, serve
+
+
+class Program:
+    """A program in a session of its own.
+
+    Args:
+        request: `argv`, `env`, `cwd`, `stdin` (a file's path, or None), `stdout` and `stderr` (files to make).
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, request: Request) -> None:
+        pipes = {name: os.pipe2(os.O_CLOEXEC) for name in ("stdout", "stderr")}
+        try:
+            with Path(request["stdin"] or os.devnull).open("rb") as stdin:
+                process = subprocess.Popen(
+                    request["argv"],
+                    env=request["env"],
+                    cwd=request["cwd"],
+                    stdin=stdin,
+                    stdout=pipes["stdout"][1],
+                    stderr=pipes["stderr"][1],
+                    start_new_session=True,
+                )
+        except BaseException:
+            for read, _ in pipes.values():
+                os.close(read)
+            raise
+        finally:
+            for _, write in pipes.values():
+                os.close(write)
+        self.pid = process.pid
+        process.returncode = 0  # it is waited for elsewhere
+        self.streams: dict[str, Stream] = {name: OutputFile(read, request[name]) for name, (read, _) in pipes.items()}
+
+
+if __name__ == "__main__":
+    serve(*private_pipes(), Program)

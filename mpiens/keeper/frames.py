@@ -1,0 +1,56 @@
+"""Values over a pipe: a length, then MessagePack. Data, never code."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+import msgpack
+
+_HEAD = struct.Struct("<Q")
+_PIECE = 1 << 20
+
+
+def write_frame(fd: int, value: Any) -> None:
+    """Write `value`.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+    """
+    payload: bytes = msgpack.packb(value)
+    view = memoryview(_HEAD.pack(len(payload)) + payload)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_frame(fd: int) -> Any:
+    """Wait for the next value.
+
+    Raises:
+        EOFError: The other end is closed.
+    """
+    (length,) = _HEAD.unpack(_read(fd, _HEAD.size))
+    return msgpack.unpackb(_read(fd, length), strict_map_key=False)
+
+
+def parse_frame(data: bytes | bytearray) -> Any:
+    """The one value in `data`.
+
+    Raises:
+        EOFError: It is not whole.
+    """
+    if len(data) < _HEAD.size or len(data) != _HEAD.size + _HEAD.unpack_from(data)[0]:
+        raise EOFError
+    return msgpack.unpackb(memoryview(data)[_HEAD.size :], strict_map_key=False)
+
+
+def _read(fd: int, length: int) -> bytes:
+    parts = []
+    while length:
+        part = os.read(fd, min(length, _PIECE))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
