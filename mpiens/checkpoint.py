@@ -40,7 +40,7 @@ class Saved:
         algorithm: The sampler's name.
         version: Of mpiens.
         serial: The driver's journal that follows.
-        pending: Unfinished trials in the order of sending: number, attempt, group (-1: it waits), params.
+        pending: Unfinished trials in the order of sending: number, attempt, group (-1: it waits), params, history.
         states: Of all trials that were asked for, int8; 0 for those that the sampler was not told.
         values: Their objectives, float64 ``[asked, objectives]``.
         order: Numbers in the order of telling, int64.
@@ -55,7 +55,7 @@ class Saved:
     algorithm: str
     version: str
     serial: int
-    pending: list[tuple[int, int, int, dict[str, Any]]]
+    pending: list[tuple[int, int, int, dict[str, Any], str]]
     states: np.ndarray
     values: np.ndarray
     order: np.ndarray
@@ -117,7 +117,11 @@ def read_checkpoint(path: Path) -> Saved:
 
 def _saved(path: Path, fields: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Saved:
     try:
-        pending = [(int(n), int(a), int(g), dict(params)) for n, a, g, params in fields["pending"]]
+        # Checkpoints of earlier versions have no histories.
+        pending = [
+            (int(n), int(a), int(g), dict(params), "".join(map(str, history)))
+            for n, a, g, params, *history in fields["pending"]
+        ]
         content: dict[str, Any] = {**fields, **columns, "pending": pending, "points": columns["points"].tobytes()}
         saved = Saved(**content)
         count = len(saved.states)

@@ -119,11 +119,19 @@ class SetupFailed:
 
 
 class Assignment(NamedTuple):
-    """One attempt at one trial."""
+    """One attempt at one trial.
+
+    Attributes:
+        number: The trial.
+        attempt: Which dispatch of it.
+        params: Its point.
+        history: The attempts before, as `mpiens.history` writes them; they go into the trial's record.
+    """
 
     number: int
     attempt: int
     params: Params
+    history: str = ""
 
 
 @dataclass(frozen=True, slots=True)

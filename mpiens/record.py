@@ -44,6 +44,7 @@ class TrialRecord(NamedTuple):
         params: The trial's parameters, without the constants of ``model.fixed``.
         values: Value of each objective; empty unless COMPLETE.
         results: Everything else that the model returned.
+        history: Attempts that have failed, as `mpiens.history` writes them.
     """
 
     number: int
@@ -57,6 +58,7 @@ class TrialRecord(NamedTuple):
     params: Params
     values: dict[str, float]
     results: dict[str, Value]
+    history: str = ""
 
 
 def encode(record: TrialRecord) -> bytes:
@@ -74,7 +76,7 @@ def decode(data: bytes) -> TrialRecord:
     try:
         number, state, *rest = msgpack.unpackb(data, ext_hook=_unpack_special, strict_map_key=False)
         record = TrialRecord(number, TrialState(state), *rest)
-        sound = isinstance(record.number, int) and isinstance(record.results, dict)
+        sound = isinstance(record.number, int) and isinstance(record.results, dict) and isinstance(record.history, str)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise StoreError(f"not a trial record: {error}") from error
     if not sound:

@@ -306,5 +306,6 @@ class GroupRoot:
             assignment.params,
             values,
             results,
+            assignment.history,
         )
         return values, encode(record)

@@ -87,4 +87,4 @@ def contents(run_dir: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     return found
 
 
-_BY_CHANCE = ("attempt", "group", "started_s", "elapsed_s")
+_BY_CHANCE = ("attempt", "history", "group", "started_s", "elapsed_s")

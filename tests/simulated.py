@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mpiens.driver import Driver, DriverConfig
-from mpiens.driver.actions import Action, Ask, Dispatch, RecordFailure, Shutdown, Tell
+from mpiens.driver.actions import Action, Ask, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored
 from mpiens.messages import Assignment, Result
 from mpiens.samplers.base import FinishedTrial
@@ -30,6 +30,7 @@ class World:
         batches: Sizes of the tells.
         runs: Attempts that groups have ended, by trial.
         records: Numbers of the trials whose failure was recorded.
+        retries: The history of trials that were repeated.
     """
 
     config: DriverConfig
@@ -42,6 +43,7 @@ class World:
     batches: list[int] = field(default_factory=list)
     runs: dict[int, int] = field(default_factory=dict)
     records: list[int] = field(default_factory=list)
+    retries: dict[int, str] = field(default_factory=dict)
     deepest: int = 0
     check_invariants: bool = True
     ended: Shutdown | None = None
@@ -100,6 +102,8 @@ class World:
         elif isinstance(action, Tell):
             self.told += action.trials
             self.batches.append(len(action.trials))
+        elif isinstance(action, NoteRetry):
+            self.retries[action.number] = action.history
         elif isinstance(action, RecordFailure):
             self.records.append(action.number)
             failed = Result(action.number, action.attempt, TrialState.FAIL, (), 0.0, 0.0, action.error, False, b"r")

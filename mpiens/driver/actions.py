@@ -41,6 +41,20 @@ class RecordFailure:
     started_s: float
     elapsed_s: float
     error: str
+    history: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRetry:
+    """Keep it in mind that an attempt has failed; the trial waits again.
+
+    Attributes:
+        number: The trial.
+        history: All its attempts that have failed.
+    """
+
+    number: int
+    history: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +84,4 @@ class Shutdown:
     is_usage: bool = False
 
 
-Action = Ask | Dispatch | RecordFailure | Tell | Checkpoint | Shutdown
+Action = Ask | Dispatch | RecordFailure | NoteRetry | Tell | Checkpoint | Shutdown

@@ -19,7 +19,7 @@ from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import TrialState
 
-_ASKED, _SENT, _TOLD = 0, 1, 2
+_ASKED, _SENT, _TOLD, _REPEATED = 0, 1, 2, 3
 _FINISHED = (int(TrialState.COMPLETE), int(TrialState.PRUNED), int(TrialState.FAIL))
 
 
@@ -38,13 +38,26 @@ def told_entry(trials: Sequence[FinishedTrial]) -> Any:
     return (_TOLD, [t.number for t in trials], [int(t.state) for t in trials], [t.values for t in trials])
 
 
+def repeated_entry(number: int, history: str) -> Any:
+    """An attempt has failed and will be repeated; this is the trial's history now."""
+    return (_REPEATED, number, history)
+
+
 @dataclass(slots=True)
 class Sent:
-    """A trial that is not finished: how often it was sent, to which group last (-1: it waits), and its point."""
+    """A trial that is not finished.
+
+    Attributes:
+        attempt: How often it was sent.
+        group: To which group last; -1: it waits.
+        params: Its point.
+        history: Its attempts that have failed.
+    """
 
     attempt: int
     group: int
     params: Params
+    history: str = ""
 
 
 class Ledger:
@@ -155,6 +168,8 @@ class Ledger:
                     self._replay_sent(*content)
                 elif kind == _TOLD:
                     self._replay_told(*content)
+                elif kind == _REPEATED:
+                    self._replay_repeated(*content)
                 else:
                     raise ValueError(f"unknown entry {kind!r}")
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, msgpack.UnpackException) as error:
@@ -170,9 +185,12 @@ class Ledger:
 
     def _replay_sent(self, group: int, numbers: list[int], attempts: list[int]) -> None:
         for number, attempt in zip(numbers, attempts, strict=True):
-            params = self.open[number].params
-            del self.open[number]  # it comes to stand at the end
-            self.open[number] = Sent(int(attempt), int(group), params)
+            before = self.open.pop(number)  # it comes to stand at the end
+            self.open[number] = Sent(int(attempt), int(group), before.params, before.history)
+
+    def _replay_repeated(self, number: int, history: str) -> None:
+        sent = self.open[number]
+        sent.group, sent.history = -1, str(history)
 
     def _replay_told(self, numbers: list[int], states: list[int], values: list[list[float]]) -> None:
         count = self._values.shape[1]

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailure, Shutdown, Tell
+from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, StopRequested, Stored, Tick
 from mpiens.driver.start import Start
 from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
+from mpiens.history import FailedAttempt, extended
 from mpiens.messages import Assignment, Result
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
@@ -81,6 +82,7 @@ class _LiveTrial:
     state: TrialState = TrialState.WAITING
     attempt: int = 0
     group: int = -1
+    history: str = ""
 
     def advance(self, event: TrialEvent) -> None:
         self.state = advance(self.number, self.state, event)
@@ -156,15 +158,15 @@ class Driver:
         """Groups that are set up."""
         return len(self._groups)
 
-    def unfinished(self) -> list[tuple[int, int, int, Params]]:
-        """Number, attempt, group and point of trials that are not finished; group -1: it waits.
+    def unfinished(self) -> list[tuple[int, int, int, Params, str]]:
+        """Number, attempt, group, point and history of trials that are not finished; group -1: it waits.
 
         Each group's trials are in the order in which it runs them.
         """
         sent = {number: group for group in self._groups.values() for number in group.in_flight}
         others = [t for number, t in self._live.items() if number not in sent]
-        rows = [(t.number, t.attempt, -1, t.params) for t in others]
-        return rows + [(t.number, t.attempt, t.group, t.params) for t in map(self._live.__getitem__, sent)]
+        rows = [(t.number, t.attempt, -1, t.params, t.history) for t in others]
+        return rows + [(t.number, t.attempt, t.group, t.params, t.history) for t in map(self._live.__getitem__, sent)]
 
     def handle(self, *events: Event) -> list[Action]:
         """Take in what happened; what is to be done now.
@@ -186,11 +188,15 @@ class Driver:
     def _take_over(self, start: Start) -> None:
         self._asked = start.asked
         for past in start.pending:
-            trial = self._live[past.number] = _LiveTrial(past.number, past.params, attempt=past.attempt)
+            trial = self._live[past.number] = _LiveTrial(
+                past.number, past.params, attempt=past.attempt, history=past.history
+            )
             if past.attempt >= self.config.max_attempts:
                 trial.advance(TrialEvent.DISPATCHED)
                 error = past.cause or LOST.format(past.attempt)
-                self._opening.append(RecordFailure(past.number, past.attempt, -1, past.params, 0.0, 0.0, error))
+                self._opening.append(
+                    RecordFailure(past.number, past.attempt, -1, past.params, 0.0, 0.0, error, past.history)
+                )
                 continue
             self._waiting.append(trial)
             if past.was_sent:
@@ -313,12 +319,16 @@ class Driver:
         actions: list[Action],
     ) -> None:
         """Try the trial again, or have its failure stored."""
+        times_s = (started_s or None, elapsed_s if started_s else None)
+        trial.history = extended(trial.history, FailedAttempt(trial.attempt, group, *times_s, error))
         if retry and trial.attempt < self.config.max_attempts:
             trial.advance(TrialEvent.REQUEUED)
-            self.tally.retried += 1
+            self.tally.repeat(error)
             self._waiting.appendleft(trial)
+            actions.append(NoteRetry(trial.number, trial.history))
             return
-        actions.append(RecordFailure(trial.number, trial.attempt, group, trial.params, started_s, elapsed_s, error))
+        failed = (trial.number, trial.attempt, group, trial.params, started_s, elapsed_s, error, trial.history)
+        actions.append(RecordFailure(*failed))
 
     def _release(self, index: int, results: Sequence[Result]) -> None:
         """These attempts no longer occupy their group."""
@@ -385,7 +395,7 @@ class Driver:
                 trial.attempt += 1
                 trial.group = index
                 group.in_flight[trial.number] = None
-                assignments.append(Assignment(trial.number, trial.attempt, trial.params))
+                assignments.append(Assignment(trial.number, trial.attempt, trial.params, trial.history))
             if assignments:
                 actions.append(Dispatch(index, tuple(assignments)))
             if len(group.in_flight) >= self._depth:

@@ -19,6 +19,7 @@ class Pending:
         params: Its point.
         was_sent: It was handed to a group, so that it may be what ended the process.
         cause: What is known of how its last attempt ended the process; empty: nothing.
+        history: Its attempts that have failed, that one included.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Pending:
     params: Params
     was_sent: bool = False
     cause: str = ""
+    history: str = ""
 
 
 @dataclass(frozen=True, slots=True)

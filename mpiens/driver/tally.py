@@ -29,6 +29,7 @@ class Tally:
         total: Trials that there will be.
         finished: How many have ended in each state.
         retried: Attempts that were given up and tried again.
+        repeated: Those by cause.
         busy_s: Time that groups have spent in finished attempts.
         best: Best complete trial, None before the first and without objectives.
         causes: Failures by cause.
@@ -43,6 +44,7 @@ class Tally:
     busy_s: float = 0.0
     best: Best | None = None
     causes: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
     lost_groups: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -50,13 +52,17 @@ class Tally:
         """Finished trials."""
         return sum(self.finished.values())
 
+    def repeat(self, cause: str) -> None:
+        """Take in an attempt that is to be repeated."""
+        self.retried += 1
+        add_cause(self.repeated, cause)
+
     def count(self, result: Result, params: Params, maximize: bool) -> None:
         """Take in a finished trial."""
         self.finished[result.state] += 1
         self.busy_s += result.elapsed_s
         if result.state is TrialState.FAIL:
-            known = result.error in self.causes or len(self.causes) < _MOST_CAUSES
-            self.causes[result.error if known else "other causes"] += 1
+            add_cause(self.causes, result.error)
         elif result.values:
             value = result.values[0]
             old = self.best
@@ -67,3 +73,9 @@ class Tally:
                 or (value == old.values[0] and result.number < old.number)
             ):
                 self.best = Best(result.number, result.values, params)
+
+
+def add_cause(causes: Counter[str], cause: str, many: int = 1) -> None:
+    """Count a cause; when there are too many different ones, the others are counted together."""
+    known = cause in causes or len(causes) < _MOST_CAUSES
+    causes[cause if known else "other causes"] += many

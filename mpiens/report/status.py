@@ -89,6 +89,7 @@ def _plain(snapshot: Snapshot, reason: str, state: str) -> dict[str, Any]:
             "params": best.params,
         },
         "causes": dict(snapshot.causes),
+        "repeated": dict(snapshot.repeated),
         "groups": snapshot.groups,
         "group_size": snapshot.group_size,
         "lost_groups": snapshot.lost_groups,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from mpiens.report import words
 from mpiens.runtime.observer import Ending
 
@@ -26,12 +28,8 @@ def summarize(ending: Ending) -> str:
     if last.best is not None:
         values = " ".join(f"{n}={words.number(v)}" for n, v in zip(last.objectives, last.best.values, strict=True))
         lines.append(f"  best      trial {last.best.number}: {values} with {words.params(last.best.params, 20)}")
-    if last.causes:
-        causes = sorted(last.causes.items(), key=lambda item: (-item[1], item[0]))
-        for position, (cause, many) in enumerate(causes[:_MOST_CAUSES]):
-            lines.append(f"  {'failures' if position == 0 else '':<9} {many} x {cause}")
-        if len(causes) > _MOST_CAUSES:
-            lines.append(f"            and {len(causes) - _MOST_CAUSES} more causes, see /trials/error in results.h5")
+    lines += _by_cause("failures", last.causes, "/trials/error")
+    lines += _by_cause("repeated", last.repeated, "/trials/history")
     if last.done and last.complete + last.pruned == 0:
         lines.append("  warning   no trial has succeeded")
     lost: dict[str, list[int]] = {}
@@ -43,6 +41,14 @@ def summarize(ending: Ending) -> str:
     lines.append(f"  results   {last.run_dir / 'results.h5'}")
     lines.append(f"  log       {last.run_dir / 'run.log'}")
     return "\n".join(lines)
+
+
+def _by_cause(heading: str, found: Mapping[str, int], place: str) -> Iterator[str]:
+    causes = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    for position, (cause, many) in enumerate(causes[:_MOST_CAUSES]):
+        yield f"  {heading if position == 0 else '':<9} {many} x {cause}"
+    if len(causes) > _MOST_CAUSES:
+        yield f"            and {len(causes) - _MOST_CAUSES} more causes, see {place} in results.h5"
 
 
 def _groups(groups: list[int]) -> str:

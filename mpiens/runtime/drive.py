@@ -10,7 +10,7 @@ from typing import Any
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.base import Transport
 from mpiens.driver import Driver, Start
-from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, RecordFailure, Tell
+from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Tell
 from mpiens.driver.actions import Shutdown as EndRun
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored, Tick
 from mpiens.errors import MpiensError, ProtocolError, StoreError
@@ -73,6 +73,7 @@ class Drive:
             Ask: self._ask,
             Dispatch: self._dispatch,
             RecordFailure: self._record_failure,
+            NoteRetry: self._note_retry,
             Tell: self._tell,
             Checkpoint: self._checkpoint,
             EndRun: self._note_end,
@@ -238,9 +239,13 @@ class Drive:
             action.params,
             {},
             {},
+            action.history,
         )
         self._store.append([encode(record)])
         return Stored(action.group, (result,))
+
+    def _note_retry(self, action: NoteRetry) -> None:
+        self._logbook.repeated(action.number, action.history)
 
     def _tell(self, action: Tell) -> None:
         self._logbook.told(action.trials)
@@ -288,6 +293,7 @@ class Drive:
             time_left_s=(tally.total - tally.done) / rate_per_s if rate_per_s else None,
             best=tally.best,
             causes=dict(tally.causes),
+            repeated=dict(tally.repeated),
             groups=len(layout.groups),
             group_size=layout.group_size,
             lost_groups=len(tally.lost_groups),

@@ -15,7 +15,7 @@ import msgpack
 
 from mpiens.checkpoint import Saved, write_checkpoint
 from mpiens.driver import Driver
-from mpiens.driver.ledger import Ledger, asked_entry, sent_entry, told_entry
+from mpiens.driver.ledger import Ledger, asked_entry, repeated_entry, sent_entry, told_entry
 from mpiens.messages import Assignment
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
@@ -72,6 +72,10 @@ class Logbook:
     def sent(self, group: int, assignments: Sequence[Assignment]) -> None:
         """These attempts are about to be sent."""
         self._entries.append(sent_entry(group, assignments))
+
+    def repeated(self, number: int, history: str) -> None:
+        """An attempt has failed and will be repeated."""
+        self._entries.append(repeated_entry(number, history))
 
     def told(self, trials: Sequence[FinishedTrial]) -> None:
         """The sampler is about to be told this; the trials' records are in the store."""

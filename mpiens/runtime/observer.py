@@ -34,6 +34,7 @@ class Snapshot:
         time_left_s: Estimate; None before the first trial has ended.
         best: Best trial so far.
         causes: Failures by cause.
+        repeated: Attempts that were repeated, by cause.
         groups: Groups that take trials.
         group_size: Ranks in each.
         lost_groups: Groups that can run no more.
@@ -55,6 +56,7 @@ class Snapshot:
     time_left_s: float | None
     best: Best | None
     causes: Mapping[str, int]
+    repeated: Mapping[str, int]
     groups: int
     group_size: int
     lost_groups: int
@@ -112,6 +114,7 @@ def still(name: str, run_dir: Path, layout: Layout, objectives: tuple[str, ...],
         time_left_s=0.0,
         best=tally.best,
         causes={},
+        repeated={},
         groups=len(layout.groups),
         group_size=layout.group_size,
         lost_groups=0,

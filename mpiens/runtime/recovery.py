@@ -18,8 +18,9 @@ import numpy as np
 from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint
 from mpiens.driver import Pending, Start
 from mpiens.driver.ledger import Ledger, Sent
-from mpiens.driver.tally import Best, Tally
+from mpiens.driver.tally import Best, Tally, add_cause
 from mpiens.errors import StoreError, UsageError
+from mpiens.history import FailedAttempt, attempts_in, extended
 from mpiens.record import Params
 from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Sampler
@@ -28,7 +29,8 @@ from mpiens.store.journal import START, read_frames
 from mpiens.store.outcomes import Outcomes
 from mpiens.trial import TrialState
 
-_MOST_CAUSES = 200
+KILLED = "the run was killed in the midst of it"
+"""Cause of an attempt that has ended with its process, where nothing more is known."""
 
 
 class Results(Protocol):
@@ -96,7 +98,9 @@ def replay(run_dir: Path, saved: Saved | None, objectives: int, keeps_points: bo
             values = np.full((len(saved.states), objectives), np.nan)
         points = saved.points if keeps_points else b""
         ledger = Ledger.from_columns(keeps_points, saved.states, values, saved.order, bytes(points))
-        ledger.open = {number: Sent(attempt, group, params) for number, attempt, group, params in saved.pending}
+        ledger.open = {
+            number: Sent(attempt, group, params, history) for number, attempt, group, params, history in saved.pending
+        }
         first = saved.serial
     journals = driver_journals(run_dir)
     serial = 1 + max((number for number, _path in journals), default=first - 1)
@@ -192,8 +196,15 @@ def recover(
         # More attempts than are allowed now, because the limit was lowered, are as many as that.
         was_sent = sent.group >= 0 or attempt > 0
         cause = kills.get((number, attempt), "")
-        pending.append(Pending(number, min(attempt, max_attempts), sent.params, was_sent, cause))
+        history = sent.history
+        if number in charged:
+            history = extended(history, FailedAttempt(attempt, sent.group, None, None, cause or KILLED))
+        pending.append(Pending(number, min(attempt, max_attempts), sent.params, was_sent, cause, history))
     tally = _tally(outcomes, results, sampler.total, maximize)
+    for trial in pending:
+        tally.retried += trial.attempt
+        for failed in attempts_in(trial.history):
+            add_cause(tally.repeated, failed.error)
     start = Start(ledger.asked, tally, tuple(pending), untold)
     is_over = ledger.asked == sampler.total and not pending and not untold
     return Recovered(start, ledger, is_over, warnings)
@@ -284,7 +295,11 @@ def _tally(outcomes: Outcomes, results: Results, total: int, maximize: bool) -> 
         tally.finished[state] = int(np.count_nonzero(outcomes.states == state))
     tally.retried = int(np.sum(np.maximum(outcomes.attempts - 1, 0)))
     for cause, count in Counter(outcomes.errors.values()).most_common():
-        tally.causes[cause if len(tally.causes) < _MOST_CAUSES else "other causes"] += count
+        add_cause(tally.causes, cause, count)
+    for number, history in outcomes.histories.items():
+        failed = [attempt.error for attempt in attempts_in(history)]
+        for cause in failed[:-1] if number in outcomes.errors else failed:
+            add_cause(tally.repeated, cause)
     complete = np.flatnonzero(outcomes.states == TrialState.COMPLETE)
     if outcomes.values.shape[1] and len(complete):
         first = outcomes.values[complete, 0]

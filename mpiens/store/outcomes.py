@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from mpiens.store.columns import decode_text, decoded
 from mpiens.store.files import explaining
 from mpiens.store.hdf5 import node_path, opened
 from mpiens.store.segment import Segment, read_rows
-from mpiens.store.table import NUMBER, PARAMS, STATE, TRIALS, VALUES
+from mpiens.store.table import HISTORY, NUMBER, PARAMS, STATE, TRIALS, VALUES
 from mpiens.trial import TrialState
 
 
@@ -26,6 +26,7 @@ class Outcomes:
         states: int8, COMPLETE, PRUNED or FAIL.
         values: Objectives in the spec's order, NaN unless COMPLETE, ``[n, objectives]``.
         errors: Cause of each failure by its trial.
+        histories: Attempts that have failed, by trial, of trials that had several attempts.
     """
 
     numbers: np.ndarray
@@ -33,6 +34,7 @@ class Outcomes:
     states: np.ndarray
     values: np.ndarray
     errors: Mapping[int, str]
+    histories: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_outcomes(segment: Segment, objectives: Sequence[str]) -> Outcomes:
@@ -54,7 +56,12 @@ def read_outcomes(segment: Segment, objectives: Sequence[str]) -> Outcomes:
         failed = np.flatnonzero(states == TrialState.FAIL)
         texts = file[node_path((TRIALS, "error"))][()][rows[failed]] if len(failed) else np.zeros(0, dtype="S1")
         errors = dict(zip(numbers[failed].tolist(), decode_text(texts).tolist(), strict=True))
-    return Outcomes(numbers, attempts, states, values, errors)
+        histories = {}
+        again = np.flatnonzero(attempts > 1)
+        if len(again) and node_path(HISTORY) in file:
+            texts = file[node_path(HISTORY)][()][rows[again]]
+            histories = dict(zip(numbers[again].tolist(), decode_text(texts).tolist(), strict=True))
+    return Outcomes(numbers, attempts, states, values, errors, histories)
 
 
 def outcomes_of(records: Mapping[int, TrialRecord], objectives: Sequence[str]) -> Outcomes:
@@ -68,6 +75,7 @@ def outcomes_of(records: Mapping[int, TrialRecord], objectives: Sequence[str]) -
         np.array([record.state for record in found], dtype=np.int8),
         np.array(rows, dtype=float).reshape(len(found), len(objectives)),
         {record.number: record.error for record in found if record.state is TrialState.FAIL},
+        {record.number: record.history for record in found if record.attempt > 1},
     )
 
 
@@ -81,6 +89,7 @@ def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
         np.concatenate([part.states for part in parts])[order],
         np.concatenate([part.values for part in parts])[order],
         {number: error for part in parts for number, error in part.errors.items()},
+        {number: history for part in parts for number, history in part.histories.items()},
     )
 
 

@@ -14,13 +14,14 @@ import h5py
 import numpy as np
 
 from mpiens.errors import StoreError
+from mpiens.history import FailedAttempt, attempts_in
 from mpiens.store.base import RunState
 from mpiens.store.columns import Column, Form, decoded, take
 from mpiens.store.files import store_error
 from mpiens.store.grid import grid_dataset
 from mpiens.store.hdf5 import Facts, is_json_text, keys, node_path, opened, read_facts
 from mpiens.store.segment import bare
-from mpiens.store.table import NUMBER, PARAMS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
+from mpiens.store.table import HISTORY, NUMBER, PARAMS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,6 +167,29 @@ class Results:
             frame[name] = _for_pandas(decoded(columns[TRIALS, name]))
         made: pd.DataFrame = pandas.DataFrame(frame)
         return made
+
+    @functools.cached_property
+    def attempts(self) -> pd.DataFrame:
+        """A row for each attempt that has failed: number, attempt, group, started_s, elapsed_s, error.
+
+        Times are NaN where a process was killed.
+
+        Raises:
+            StoreError: pandas is not installed, or the file cannot be read.
+        """
+        pandas = _analysis_library("pandas")
+        rows = []
+        if HISTORY in self._keys:  # results of earlier versions have none
+            histories = self._read(lambda file: self._column(file, HISTORY).data)
+            for place in np.flatnonzero(histories).tolist():
+                history = histories[place].decode("utf-8", "replace")
+                rows += [(int(self._numbers[place]), *attempt) for attempt in attempts_in(history)]
+        made: pd.DataFrame = pandas.DataFrame(rows, columns=["number", *FailedAttempt._fields])
+        whole, real = (
+            dict.fromkeys(("number", "attempt", "group"), "int64"),
+            dict.fromkeys(("started_s", "elapsed_s"), "float64"),
+        )
+        return made.astype(whole | real)
 
     @property
     def best(self) -> pd.Series[Any] | None:

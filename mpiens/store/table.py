@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from mpiens.history import MOST_BYTES
 from mpiens.record import TrialRecord
 from mpiens.store.columns import MISSING, Column, Form, column, fixed_column, text_column
 from mpiens.trial import TrialState
@@ -18,6 +19,7 @@ TRIALS, PARAMS, VALUES, RESULTS = "trials", "trials/params", "trials/values", "r
 GROUPS = (TRIALS, PARAMS, VALUES, RESULTS)
 NUMBER: Key = (TRIALS, "number")
 STATE: Key = (TRIALS, "state")
+HISTORY: Key = (TRIALS, "history")
 
 STATES = {state.name: int(state) for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)}
 """Members of the enumeration in /trials/state."""
@@ -43,6 +45,7 @@ def table(records: Sequence[TrialRecord], objectives: Iterable[str] = (), parame
         (TRIALS, "started_s"): fixed_column((record.started_s for record in records), "f8"),
         (TRIALS, "elapsed_s"): fixed_column((record.elapsed_s for record in records), "f8"),
         (TRIALS, "error"): text_column((record.error for record in records), MOST_ERROR_BYTES),
+        HISTORY: text_column((record.history for record in records), MOST_BYTES),
     }
     for name in _names(parameters, (record.params for record in records)):
         columns[PARAMS, name] = column([record.params.get(name, MISSING) for record in records], strict=True)
@@ -56,7 +59,7 @@ def table(records: Sequence[TrialRecord], objectives: Iterable[str] = (), parame
 
 def absent_form(key: Key) -> Form:
     """Form of a column in a part of the run that does not have it."""
-    return Form(has_missing=key[0] in (PARAMS, RESULTS), strict=key[0] == PARAMS)
+    return Form(has_missing=key[0] in (PARAMS, RESULTS) or key == HISTORY, strict=key[0] == PARAMS)
 
 
 def _names(declared: Iterable[str], mappings: Iterable[Mapping[str, object]]) -> list[str]:

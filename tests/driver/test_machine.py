@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpiens.driver import Driver, DriverConfig
-from mpiens.driver.actions import Ask, Checkpoint, Dispatch, RecordFailure, Shutdown, Tell
+from mpiens.driver.actions import Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
 from mpiens.driver.events import Asked, Failed, GroupLost, GroupReady, StopRequested, Stored, Tick
 from mpiens.driver.machine import DEEPEST_QUEUE, SHORT_TRIAL_S
 from mpiens.errors import ProtocolError
@@ -74,13 +74,19 @@ def test_a_long_trial_among_short_ones_stops_the_queueing() -> None:
 
 def test_a_failed_attempt_is_tried_again_and_recorded_in_the_end() -> None:
     driver = started(max_attempts=2)
-    assert driver.handle(Failed(0, (result(first_of(0), TrialState.FAIL),))) == [Dispatch(0, (first_of(0, 2),))]
+    failed = result(first_of(0), TrialState.FAIL)._replace(started_s=1000.1234)
+    note, dispatch = driver.handle(Failed(0, (failed,)))
+    once = '{"attempt": 1, "group": 0, "started_s": 1000.123, "elapsed_s": 1.0, "error": "boom"}\n'
+    assert note == NoteRetry(0, once)
+    assert dispatch == Dispatch(0, (Assignment(0, 2, {"x": 0}, once),))
     (record,) = driver.handle(Failed(0, (result(first_of(0, 2), TrialState.FAIL),)))[:1]
-    assert record == RecordFailure(0, 2, 0, {"x": 0}, 0.0, 1.0, "boom")
+    twice = once + '{"attempt": 2, "group": 0, "started_s": null, "elapsed_s": null, "error": "boom"}\n'
+    assert record == RecordFailure(0, 2, 0, {"x": 0}, 0.0, 1.0, "boom", twice)
     stored = result(first_of(0, 2), TrialState.FAIL)
     assert driver.handle(Stored(0, (stored,)))[0] == Tell((FinishedTrial(0, TrialState.FAIL, ()),))
     assert driver.tally.causes == {"boom": 1}
     assert driver.tally.retried == 1
+    assert driver.tally.repeated == {"boom": 1}
 
 
 def test_a_failure_that_cannot_pass_is_not_tried_again() -> None:
@@ -113,13 +119,13 @@ def test_a_lost_group_gives_its_trial_to_another_and_its_queue_back() -> None:
     driver = started(2, max_attempts=2)
     driver.handle(Stored(0, (result(first_of(0), elapsed_s=0.04),)))
     driver.handle(Asked([{"x": number} for number in range(2, 5)]))
-    actions = driver.handle(GroupLost(0, "killed", 2))
-    assert actions == []
+    (note,) = driver.handle(GroupLost(0, "killed", 2))
+    assert isinstance(note, NoteRetry)
+    assert '"error": "killed"' in note.history
     driver.check()
     actions = driver.handle(Stored(1, (result(first_of(1), elapsed_s=0.04),)))
-    assert Dispatch(1, (first_of(2, 2),)) in actions or any(
-        isinstance(action, Dispatch) and first_of(2, 2) in action.assignments for action in actions
-    )
+    again = Assignment(2, 2, {"x": 2}, note.history)
+    assert any(isinstance(action, Dispatch) and again in action.assignments for action in actions)
 
 
 def test_when_no_group_is_left_the_run_has_failed() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mpiens.driver import Driver, DriverConfig, Pending, Start
 from mpiens.driver.actions import Action, Ask, Dispatch, RecordFailure, Shutdown, Tell
 from mpiens.driver.events import Asked, Event, GroupReady, Stored
-from mpiens.driver.ledger import Ledger, Sent, asked_entry, sent_entry, told_entry
+from mpiens.driver.ledger import Ledger, Sent, asked_entry, repeated_entry, sent_entry, told_entry
 from mpiens.driver.tally import Tally
 from mpiens.errors import StoreError, UsageError
 from mpiens.messages import Assignment, Result
@@ -109,7 +109,7 @@ class Life:
 
     def checkpoint(self) -> None:
         ledger = self.ledger
-        unfinished = {n: Sent(attempt, group, params) for n, attempt, group, params in self.driver.unfinished()}
+        unfinished = {n: Sent(*sent) for n, *sent in self.driver.unfinished()}
         self.disk.saved = (
             ledger.states.copy(),
             ledger.values.copy(),
@@ -314,3 +314,14 @@ def test_a_finished_trial_takes_few_bytes() -> None:
     assert held / count < 150
     assert ledger.ending(7) == FinishedTrial(7, TrialState.COMPLETE, (7 / 3,))
     assert list(ledger.points())[-1] == {"a_parameter": (count - 1) / 7, "another": count - 1}
+
+
+def test_a_replay_knows_the_history_of_a_trial_that_waits() -> None:
+    ledger = Ledger(1, False)
+    first, second = [Assignment(0, 1, {"x": 0})], [Assignment(0, 2, {"x": 0}, "once\n")]
+    ledger.replay(msgpack.packb([asked_entry(0, [{"x": 0}]), sent_entry(4, first), repeated_entry(0, "once\n")]))
+    assert ledger.open == {0: Sent(1, -1, {"x": 0}, "once\n")}
+    ledger.replay(msgpack.packb([sent_entry(2, second)]))
+    assert ledger.open == {0: Sent(2, 2, {"x": 0}, "once\n")}
+    with pytest.raises(StoreError, match="not an entry that can follow here"):
+        ledger.replay(msgpack.packb([repeated_entry(9, "")]))

@@ -140,7 +140,7 @@ def saved(**changes: object) -> Saved:
         **dict.fromkeys(("spec_file", "spec_beside", "spec_digest", "points_digest", "algorithm", "version"), "a"),
         "spec_text": "name: a\n",
         "serial": 3,
-        "pending": [(2, 1, 0, {"x": [1, 2], "y": "text"})],
+        "pending": [(2, 1, 0, {"x": [1, 2], "y": "text"}, "a history\n")],
         "states": np.array([1, 3, 0], dtype=np.int8),
         "values": np.array([[0.5], [np.nan], [np.nan]]),
         "order": np.array([1, 0]),
