@@ -43,7 +43,8 @@ class Saved:
         pending: Unfinished trials in the order of sending: number, attempt, group (-1: it waits), params, history.
         states: Of all trials that were asked for, int8; 0 for those that the sampler was not told.
         values: Their objectives, float64 ``[asked, objectives]``.
-        order: Numbers in the order of telling, int64.
+        order: Numbers in the order of telling, each with how many points had been asked for by then, int64
+            ``[told, 2]``.
         points: Points as MessagePack, where the sampler needs them.
     """
 
@@ -131,8 +132,9 @@ def _saved(path: Path, fields: Mapping[str, Any], columns: Mapping[str, np.ndarr
             and isinstance(saved.serial, int)
             and saved.values.ndim == 2
             and len(saved.values) == count
-            and saved.order.ndim == saved.states.ndim == 1
-            and bool(np.all((saved.order >= 0) & (saved.order < count)))
+            and saved.states.ndim == 1
+            and saved.order.ndim == saved.order.shape[1] == 2
+            and bool(np.all((saved.order >= 0) & (saved.order <= (count - 1, count))))
             and all(0 <= number < count for number, *_ in pending)
         )
     except (TypeError, ValueError, KeyError) as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mpiens.driver import Driver, DriverConfig
 from mpiens.driver.actions import Action, Ask, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
-from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored
+from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, Stored
 from mpiens.messages import Assignment, Result
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import TrialState
@@ -57,6 +57,9 @@ class World:
         starting = list(self.queues)
         chance.shuffle(starting)
         while self.ended is None:
+            if self.driver.wants_point and (not (starting or self._busy) or chance.random() < 0.5):
+                self._handle(Idle())
+                continue
             assert starting or self._busy, "nobody has work, and the run has not ended"
             if starting and (not self._busy or chance.random() < 0.3):
                 self._handle(GroupReady(starting.pop()))

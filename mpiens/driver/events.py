@@ -76,4 +76,9 @@ class StopRequested:
     reason: str
 
 
-Event = GroupReady | GroupLost | Asked | Stored | Failed | Tick | StopRequested
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing has happened: time to ask ahead. Worth saying when `Driver.wants_point`."""
+
+
+Event = GroupReady | GroupLost | Asked | Stored | Failed | Tick | StopRequested | Idle

@@ -80,7 +80,7 @@ class Ledger:
         self._keeps_points = keeps_points
         self._states = np.zeros(0, dtype=np.int8)
         self._values = np.zeros((0, objectives))
-        self._order = np.zeros(0, dtype=np.int64)
+        self._order = np.zeros((0, 2), dtype=np.int64)
         self._points = bytearray()
         self._pack = msgpack.Packer().pack
 
@@ -96,7 +96,7 @@ class Ledger:
 
     @property
     def order(self) -> np.ndarray:
-        """Numbers in the order in which the sampler was told, int64."""
+        """What the sampler was told, in order: number, and how many points it had given; int64 ``[told, 2]``."""
         return self._order[: self.told]
 
     @property
@@ -122,9 +122,10 @@ class Ledger:
             return
         end = self.told + len(trials)
         if end > len(self._order):
-            self._order = np.concatenate([self._order, np.zeros(max(1024, end), dtype=np.int64)])
-        numbers = self._order[self.told : end]
+            self._order = np.concatenate([self._order, np.zeros((max(1024, end), 2), dtype=np.int64)])
+        numbers = self._order[self.told : end, 0]
         numbers[:] = [trial.number for trial in trials]
+        self._order[self.told : end, 1] = self.asked
         self.told = end
         self._states[numbers] = [trial.state for trial in trials]
         if self._values.shape[1]:
@@ -135,7 +136,7 @@ class Ledger:
         """As if the sampler had not been told these."""
         self._states[numbers] = 0
         self._values[numbers] = np.nan
-        kept = self.order[~np.isin(self.order, numbers)]
+        kept = self.order[~np.isin(self.order[:, 0], numbers)]
         self._order, self.told = kept.copy(), len(kept)
 
     def ending(self, number: int) -> FinishedTrial | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
-from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, StopRequested, Stored, Tick
+from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
 from mpiens.driver.start import Start
 from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
@@ -31,6 +31,10 @@ QUEUED_WORK_S = 0.005
 """So much work is queued ahead per group when trials are very short."""
 
 DEEPEST_QUEUE = 256
+
+ASKED_AHEAD = 1 / 4
+"""So many points per group wait for a free group when a sampler learns: none goes hungry while a point is chosen, and
+no point is much older than those that run."""
 
 LOST = "the run was killed in the midst of it, in every one of {} attempts"
 """Cause of a trial that has cost too many processes."""
@@ -136,6 +140,7 @@ class Driver:
             GroupLost: self._on_group_lost,
             Tick: self._on_tick,
             StopRequested: self._on_stop,
+            Idle: lambda event, actions: None,  # noqa: ARG005 - time to ask ahead, which `_feed` does
         }
         # Trials that an earlier process had sent to its groups: one of them may have ended it.
         self._suspects: set[int] = set()
@@ -181,9 +186,25 @@ class Driver:
             actions, self._opening = self._opening, []
         for event in events:
             self._handlers[type(event)](event, actions)
-        self._feed(actions)
+        self._feed(actions, has_asked=any(isinstance(event, Asked) for event in events))
         self._end(actions)
         return actions
+
+    @property
+    def wants_point(self) -> bool:
+        """True when an `Idle` event would be used to ask for a point.
+
+        Points of a sampler that learns are asked for one by one, because that may take a while and messages must not
+        wait for long.
+        """
+        config = self.config
+        if self.phase is not Phase.RUNNING or not config.is_adaptive or config.batch:
+            return False
+        if self._asking or self._is_exhausted or self._asked >= config.total:
+            return False
+        # Groups that are being set up will all want one at the same time.
+        ahead = len(self._unheard) + int(ASKED_AHEAD * len(self._groups))
+        return bool(self._hungry) or len(self._waiting) < ahead
 
     def _take_over(self, start: Start) -> None:
         self._asked = start.asked
@@ -357,7 +378,7 @@ class Driver:
         left = self.config.total - self.tally.done
         return min(depth, max(1, left // max(1, len(self._groups))))
 
-    def _feed(self, actions: list[Action]) -> None:
+    def _feed(self, actions: list[Action], has_asked: bool) -> None:
         """Give trials to the groups that have room; ask for points when there are too few."""
         if self.phase is not Phase.RUNNING:
             return
@@ -367,14 +388,20 @@ class Driver:
                 (index, None) for index, group in self._groups.items() if len(group.in_flight) * 2 <= depth
             )
         self._depth = depth
-        if not self._hungry:
+        if self._hungry:
+            self._dispatch(actions)
+        if self.wants_point:
+            if not has_asked:
+                self._asking = 1
+                actions.append(Ask(1))
             return
-        self._dispatch(actions)
         left = self.config.total - self._asked
         if self._asking or self._is_exhausted or not left or not self._hungry:
             return
         if self.config.batch:
             wanted = 0 if self._live or self._generation else self.config.batch
+        elif self.config.is_adaptive:
+            return
         else:
             wanted = sum(max(0, depth - len(self._groups[index].in_flight)) for index in self._hungry)
         self._asking = min(wanted, left)

@@ -12,7 +12,7 @@ from mpiens.comm.base import Transport
 from mpiens.driver import Driver, Start
 from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Tell
 from mpiens.driver.actions import Shutdown as EndRun
-from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Stored, Tick
+from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, Stored, Tick
 from mpiens.errors import MpiensError, ProtocolError, StoreError
 from mpiens.messages import Alive, Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
 from mpiens.record import TrialRecord, encode
@@ -124,6 +124,8 @@ class Drive:
             if events:
                 self._handle(events)
                 backoff.reset()
+            elif self._driver.wants_point:
+                self._handle([Idle()])
             else:
                 backoff.pause()
         return self._end

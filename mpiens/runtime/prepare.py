@@ -22,7 +22,7 @@ from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
-from mpiens.samplers import ADAPTIVE, Sampler, build_sampler
+from mpiens.samplers import Sampler, build_sampler, is_adaptive
 from mpiens.spec import LoadedSpec, Spec, check_available, check_files, load_spec
 from mpiens.store.base import JOURNAL_MAGIC
 
@@ -131,7 +131,7 @@ def prepare(order: Order, world_size: int) -> Job:
         max_attempts=spec.limits.max_attempts,
         checkpoint_every_s=spec.checkpoint.every,
         maximize=maximize,
-        is_adaptive=spec.search.algorithm in ADAPTIVE,
+        is_adaptive=is_adaptive(spec.search.algorithm),
     )
     return Job(loaded, run_dir, layout, setup, sampler, config, maximize, earlier, tuple(warnings))
 

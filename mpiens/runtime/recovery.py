@@ -241,7 +241,7 @@ def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler
     behind = (asked - 1) // batch * batch if batch and new else 0
     late = {trial.number: trial for trial in _untold(ledger, outcomes) if trial.number < behind}
     past = _past(ledger, trials or [], late) if trials is not None else iter(())
-    chosen = sampler.restore(Past(asked, lost, past))
+    chosen = sampler.restore(Past(asked, lost, past, [(given, number) for number, given in ledger.order.tolist()]))
     if new:
         nothing: Params = {}
         ledger.ask([adopted.get(number) or chosen.get(number) or nothing for number in new])

@@ -125,5 +125,5 @@ def facts(loaded: LoadedSpec, run_dir: Path) -> Saved:
         pending=[],
         states=nothing,
         values=nothing,
-        order=nothing,
+        order=np.zeros((0, 2)),
     )

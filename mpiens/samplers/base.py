@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from mpiens.record import Params
 from mpiens.trial import TrialState
@@ -17,11 +17,16 @@ class FinishedTrial(NamedTuple):
         number: The trial's number; points are numbered from 0 in the order in which `Sampler.ask` gave them.
         state: COMPLETE, PRUNED or FAIL.
         values: The objectives in the spec's order; empty unless COMPLETE.
+        constraints: The constraints in the spec's order; a trial is feasible when none is above 0. Empty unless
+            COMPLETE.
+        reports: What it has reported while it ran: step and value, by step.
     """
 
     number: int
     state: TrialState
     values: tuple[float, ...]
+    constraints: tuple[float, ...] = ()
+    reports: tuple[tuple[int, float], ...] = ()
 
 
 class PastTrial(NamedTuple):
@@ -45,11 +50,41 @@ class Past:
         lost: Numbers of points that are not known any more, ascending.
         trials: All points in the order of their numbers, to be walked through once; only for samplers with
             `Sampler.needs_history`, for others it may be empty.
+        tells: Numbers in the order in which they were told, each after how many points had been asked for by then.
+            Finished trials that are not among them were told last.
     """
 
     asked: int
     lost: Sequence[int] = ()
     trials: Iterable[PastTrial] = ()
+    tells: Iterable[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every sampler is told of the run.
+
+    Attributes:
+        algorithm: Its name in the spec.
+        total: How many trials there will be.
+        seed: Root of its random draws.
+        directions: ``minimize`` or ``maximize`` for each objective.
+        constraints: Names of the constraints.
+        batch: Size of a generation; 0: asynchronous.
+        options: Its own keyword arguments.
+        start: Points to try first.
+        earlier: Trials of earlier runs; all are finished and have a point.
+    """
+
+    algorithm: str
+    total: int
+    seed: int
+    directions: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    batch: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    start: Sequence[Params] = ()
+    earlier: Sequence[PastTrial] = ()
 
 
 class Sampler(Protocol):

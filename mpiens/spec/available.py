@@ -13,7 +13,7 @@ from mpiens.errors import SpecError, UnavailableError
 from mpiens.spec.load import LoadedSpec, combined
 from mpiens.spec.schema import Spec
 
-ALGORITHMS_BUILT = ("grid", "random", "tpe")
+ALGORITHMS_BUILT = ("grid", "random", "tpe", "cmaes", "nsga2", "nsga3", "gp")
 
 UNAVAILABLE_KEYS = (
     "model.reuse",
@@ -38,7 +38,7 @@ UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
         "use repeats: 1, or algorithm: grid",
     ),
     "search.options": (
-        lambda spec: bool(spec.search.options) and spec.search.algorithm not in ("random", "tpe"),
+        lambda spec: bool(spec.search.options) and spec.search.algorithm == "grid",
         "remove it",
     ),
     "store.writers": (lambda spec: spec.store.writers > 0, "use writers: 0"),

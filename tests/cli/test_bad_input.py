@@ -43,7 +43,7 @@ BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     (
         "algorithm to come",
-        {"search": {"algorithm": "cmaes", "trials": 3, "objectives": {"loss": "minimize"}}},
+        {"search": {"algorithm": "hebo", "trials": 3, "objectives": {"loss": "minimize"}}},
         ["spec.yaml:", "search.algorithm", "this version of mpiens"],
     ),
     ("part to come", {"store": {"writers": 1}}, ["spec.yaml:", "store.writers", "this version of mpiens"]),

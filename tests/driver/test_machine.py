@@ -6,7 +6,7 @@ import pytest
 
 from mpiens.driver import Driver, DriverConfig
 from mpiens.driver.actions import Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
-from mpiens.driver.events import Asked, Failed, GroupLost, GroupReady, StopRequested, Stored, Tick
+from mpiens.driver.events import Asked, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
 from mpiens.driver.machine import DEEPEST_QUEUE, SHORT_TRIAL_S
 from mpiens.errors import ProtocolError
 from mpiens.messages import Assignment
@@ -55,10 +55,34 @@ def test_short_trials_are_queued_ahead(elapsed_s: float, depth: int) -> None:
     assert ask == Ask(depth)
 
 
-def test_an_adaptive_sampler_is_asked_for_one_point_ahead_at_most() -> None:
+def test_an_adaptive_sampler_is_asked_point_by_point_and_one_ahead_in_a_group_at_most() -> None:
     driver = started(is_adaptive=True)
     _, ask = driver.handle(Stored(0, (result(first_of(0), elapsed_s=1e-6),)))
-    assert ask == Ask(2)
+    assert ask == Ask(1)
+    assert driver.handle(Asked([{"x": 1}])) == [Dispatch(0, (first_of(1),))]
+    assert driver.wants_point
+    assert driver.handle(Idle()) == [Ask(1)]
+    assert driver.handle(Asked([{"x": 2}])) == [Dispatch(0, (first_of(2),))]
+    assert not driver.wants_point
+    assert driver.handle(Idle()) == []
+
+
+def test_points_of_an_adaptive_sampler_wait_for_groups_that_become_free() -> None:
+    driver = Driver(DriverConfig(total=100, groups=16, is_adaptive=True))
+    actions = driver.handle(*map(GroupReady, range(16)))
+    asked = 0
+    while driver.wants_point or actions:
+        assert all(isinstance(action, Dispatch) or action == Ask(1) for action in actions)
+        if Ask(1) in actions:
+            actions = driver.handle(Asked([{"x": asked}]))
+            asked += 1
+        else:
+            actions = driver.handle(Idle())
+    assert asked == 16 + 4
+    told, dispatch, ask = driver.handle(Stored(3, (result(first_of(3)),)))
+    assert isinstance(told, Tell)
+    assert dispatch == Dispatch(3, (first_of(16),))
+    assert ask == Ask(1)
 
 
 def test_a_long_trial_among_short_ones_stops_the_queueing() -> None:

@@ -1,0 +1,51 @@
+"""The sampler's own keyword arguments, and libraries that may not be installed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
+from typing import Any
+
+from mpiens.errors import SpecError
+from mpiens.space.values import nearest
+
+
+def arguments(function: Callable[..., Any], without: Collection[str] = ()) -> list[str]:
+    """Names of the keyword arguments that a function takes."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind in kinds and p.name not in ("self", *without)]
+
+
+def check_options(algorithm: str, options: Mapping[str, Any], known: Collection[str]) -> None:
+    """Accept options whose names the sampler knows.
+
+    Raises:
+        SpecError: It does not know one; the error names the nearest.
+    """
+    for name in options:
+        if name not in known:
+            hint = nearest(name, known) or f"; options: {', '.join(known) or 'none'}"
+            raise SpecError(f"{algorithm} has no such option{hint}", key=f"search.options.{name}")
+
+
+def library(module: str, algorithm: str, extra: str) -> ModuleType:
+    """An optional library.
+
+    Raises:
+        SpecError: It is not installed; the error says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise SpecError(
+            f"{algorithm} needs a library that is not installed ({error}): pip install 'mpiens[{extra}]'",
+            key="search.algorithm",
+        ) from error
+
+
+def refused(algorithm: str, error: Exception) -> SpecError:
+    """What is to be raised when the library refuses its options with `error`."""
+    return SpecError(f"{algorithm} refuses these options: {error}", key="search.options")

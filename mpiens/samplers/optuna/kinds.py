@@ -1,0 +1,76 @@
+"""Which of Optuna's samplers there are, and what is special about each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+
+from mpiens.samplers.options import arguments, refused
+from mpiens.trial import trial_seed
+
+_SET_BY_US = ("seed", "constraints_func", "independent_sampler", "source_trials")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of Optuna's samplers.
+
+    Attributes:
+        sampler: Its class.
+        window: How many finished trials it is shown; 0: as many as it needs.
+        best: How many of these are the best ones.
+        replays: What it chooses depends on the order of asks and tells.
+        takes_several: It can have several objectives.
+        takes_constraints: It can have constraints.
+    """
+
+    sampler: type[BaseSampler]
+    window: int = 0
+    best: int = 0
+    replays: bool = False
+    takes_several: bool = False
+    takes_constraints: bool = False
+
+    def options(self) -> list[str]:
+        """Names of its options."""
+        own = ["window"] if self.window else []
+        return [*arguments(self.sampler.__init__, _SET_BY_US), *own]
+
+
+KINDS = {
+    # At most 25 trials are good ones to TPE, however many there are: all of these are in the window. The others tell it
+    # where points are dense, for which a sample is enough.
+    "tpe": Kind(TPESampler, window=400, best=100, takes_several=True, takes_constraints=True),
+    "gp": Kind(GPSampler, window=200, best=100, takes_several=True, takes_constraints=True),
+    "cmaes": Kind(CmaEsSampler, replays=True),
+    "nsga2": Kind(NSGAIISampler, replays=True, takes_several=True, takes_constraints=True),
+    "nsga3": Kind(NSGAIIISampler, replays=True, takes_several=True, takes_constraints=True),
+}
+
+
+def make(algorithm: str, options: Mapping[str, Any], root_seed: int) -> Callable[[int], BaseSampler]:
+    """Makes the sampler for the point with a number.
+
+    Raises:
+        SpecError: It refuses these options.
+    """
+    kind = KINDS[algorithm].sampler
+    given = dict(options)
+    if kind is CmaEsSampler:
+        given.setdefault("warn_independent_sampling", False)
+
+    def make_one(number: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return kind(**{"seed": trial_seed(root_seed, number), **given})
+
+    try:
+        make_one(0)
+    except (TypeError, ValueError) as error:
+        raise refused(algorithm, error) from error
+    return make_one

@@ -1,0 +1,256 @@
+"""Optuna's samplers that learn.
+
+No Optuna sampler lives longer than one point: each is made anew, seeded from the run's seed and the trial's number, and
+looks at a study in memory. Of that study it sees a window, because Optuna's samplers go through all trials for every
+point. So the only state is the history of trials, which can be written down as data.
+
+Source: Akiba et al. (2019), Optuna: a next-generation hyperparameter optimization framework, KDD,
+doi:10.1145/3292500.3330701.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from mpiens.errors import SpecError
+from mpiens.record import Params
+from mpiens.samplers.adaptive import AdaptiveSampler
+from mpiens.samplers.base import FinishedTrial, Plan
+from mpiens.samplers.options import check_options, library
+from mpiens.samplers.optuna.kinds import KINDS, make
+from mpiens.samplers.optuna.space import OptunaSpace
+from mpiens.samplers.optuna.storage import WindowStorage, make_trial
+from mpiens.samplers.window import FrontWindow, Rank, Window
+from mpiens.space import Domain
+from mpiens.trial import TrialState as OwnState
+
+MOST_RUNNING = 128
+"""So many of the running trials are shown to a sampler, those with the highest numbers."""
+
+_REHEARSALS = 15
+
+
+class OptunaSampler(AdaptiveSampler):
+    """Asks an Optuna study that lives in memory; its trials have the run's numbers.
+
+    Args:
+        plan: What all samplers are told.
+        domains: Parameters by name.
+
+    Raises:
+        SpecError: An option is not one of the sampler's, or has a value that it refuses; or the sampler cannot have so
+            many objectives, or constraints.
+    """
+
+    def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
+        super().__init__(plan)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._kind = KINDS[plan.algorithm]
+        self.replays = self._kind.replays
+        _check(plan)
+        options = dict(plan.options)
+        size = options.pop("window", self._kind.window)
+        self._make: Callable[[int], BaseSampler] = make(plan.algorithm, options, plan.seed)
+        self._space = OptunaSpace(domains)
+        self._storage = WindowStorage()
+        self._study = _study(self._storage, plan, self._make(0))
+        self._window = _window(plan, size, self._kind.best) if size else None
+        self._sign = [1.0 if direction == "minimize" else -1.0 for direction in plan.directions]
+        self._is_joint = plan.algorithm == "tpe" and _is_joint(plan)
+        self._many = 400
+        _rehearse(self._make, plan, self._space)
+        self._storage.next_number = len(plan.earlier)
+        self.begin()
+
+    def choose(self, number: int) -> Params:
+        """The point with this number."""
+        self._show()
+        self._study.sampler = self._new_sampler(number)
+        self._storage.next_number = self._id(number)
+        with warnings.catch_warnings():
+            # Of Optuna's own parts that it calls experimental.
+            warnings.simplefilter("ignore")
+            trial = self._study.ask(self._space.distributions)
+        return self._space.point(trial.params)
+
+    def adopt(self, number: int, params: Params) -> None:
+        """A point that somebody else has chosen is being tried."""
+        held = self._storage.trials.get(self._id(number))
+        try:
+            drawn = self._space.drawn(params)
+        except (ValueError, KeyError):
+            drawn = {}
+        if held is not None:
+            held.params.update(drawn)
+        elif drawn:
+            self._storage.add(make_trial(self._id(number), TrialState.RUNNING, drawn, dict(self._space.distributions)))
+
+    def learn(self, trial: FinishedTrial) -> None:
+        """What came of a point; a failed one has no value in Optuna's terms, and is not looked at by any sampler."""
+        number = self._id(trial.number)
+        held = self._storage.trials.get(number)
+        if held is None:
+            return  # Of another space: nothing is learned from it.
+        is_useful = trial.state.name == "COMPLETE" or (trial.state.name == "PRUNED" and bool(trial.reports))
+        if not is_useful:
+            self._storage.forget([number])
+            return
+        # A trial that was shown before must not change under who has seen it.
+        self._storage.add(_finished(held, trial))
+        if self._window is not None:
+            self._storage.forget(self._window.add(number, self._rank(trial)))
+        elif self._kind.replays and len(self._storage.trials) > self._many:
+            _forget_generations(self._storage)
+            self._many = 2 * len(self._storage.trials) + 400
+
+    def _new_sampler(self, number: int) -> BaseSampler:
+        sampler = self._make(number)
+        if self._is_joint:
+            # What it would find out by going through all trials, which takes a third of the time.
+            space = {name: d for name, d in self._space.distributions.items() if not d.single()}
+            sampler.infer_relative_search_space = lambda study, trial: space  # type: ignore[method-assign]  # noqa: ARG005
+        return sampler
+
+    def _id(self, number: int) -> int:
+        """Trials of earlier runs come first."""
+        return number + len(self.plan.earlier)
+
+    def _rank(self, trial: FinishedTrial) -> Rank:
+        """Lower is better, in the order in which Optuna's TPE parts good trials from the others."""
+        if isinstance(self._window, FrontWindow):
+            is_feasible = all(value <= 0 for value in trial.constraints)
+            values = trial.values if is_feasible and trial.values else (float("inf"),) * len(self._sign)
+            return tuple(sign * value for sign, value in zip(self._sign, values, strict=True))
+        violation = sum(value for value in trial.constraints if value > 0)
+        if violation > 0:
+            return (2.0, violation)
+        if trial.values:
+            return (0.0, self._sign[0] * trial.values[0])
+        step, value = trial.reports[-1]
+        return (1.0, -step, self._sign[0] * value)
+
+    def _show(self) -> None:
+        """Hide what is too much."""
+        hidden = self._window.hidden() if isinstance(self._window, FrontWindow) else set()
+        if self._window is not None:
+            running = [n for n, trial in self._storage.trials.items() if trial.state is TrialState.RUNNING]
+            if len(running) > MOST_RUNNING:
+                hidden |= set(sorted(running)[:-MOST_RUNNING])
+        self._storage.hidden = hidden
+
+
+def _check(plan: Plan) -> None:
+    kind = KINDS[plan.algorithm]
+    if plan.algorithm == "gp":
+        library("torch", "gp", "gp")
+    known = kind.options()
+    check_options(plan.algorithm, plan.options, known)
+    window = plan.options.get("window", kind.window)
+    if isinstance(window, bool) or not isinstance(window, int) or 0 < window < 20 or window < 0:
+        raise SpecError(
+            f"expected 0 for all trials, or a number of trials from 20 on, found {window!r}",
+            key="search.options.window",
+        )
+    if not plan.directions:
+        raise SpecError(
+            f"{plan.algorithm} needs an objective, for example objectives: {{loss: minimize}}; "
+            "to record results only, use grid or random",
+            key="search.objectives",
+        )
+    if len(plan.directions) > 1 and not kind.takes_several:
+        raise SpecError(
+            f"{plan.algorithm} takes one objective, found {len(plan.directions)}; for several use nsga2, nsga3 or tpe",
+            key="search.objectives",
+        )
+    if plan.constraints and not kind.takes_constraints:
+        raise SpecError(
+            f"{plan.algorithm} does not take constraints; use tpe, nsga2 or nsga3", key="search.constraints"
+        )
+
+
+def _is_joint(plan: Plan) -> bool:
+    """True when TPE draws all parameters of a point together, always."""
+    chosen = plan.options.get("multivariate")
+    return not plan.options.get("group") and bool(len(plan.directions) == 1 if chosen is None else chosen)
+
+
+def _window(plan: Plan, size: int, best: int) -> Window | FrontWindow:
+    if len(plan.directions) > 1:
+        return FrontWindow(size // 4, size - size // 4)
+    return Window(min(best, size // 2), size - min(best, size // 2))
+
+
+def _study(storage: WindowStorage, plan: Plan, sampler: BaseSampler) -> optuna.Study:
+    directions = [StudyDirection[direction.upper()] for direction in plan.directions]
+    return optuna.create_study(storage=storage, directions=directions, sampler=sampler)
+
+
+def _finished(held: FrozenTrial, told: FinishedTrial) -> FrozenTrial:
+    trial = make_trial(held.number, TrialState[told.state.name], held.params, held.distributions)
+    trial.system_attrs = held.system_attrs
+    if told.constraints:
+        trial.system_attrs = {**held.system_attrs, "constraints": list(told.constraints)}
+    trial.intermediate_values = dict(told.reports)
+    if told.values:
+        trial.values = list(told.values)
+    return trial
+
+
+def _forget_generations(storage: WindowStorage) -> None:
+    """Keep what a sampler that works in generations looks at: the last two, and the parents of the last ones.
+
+    Its attributes of trials say which generation they are of, those of the study which parents a generation has.
+    """
+    generations = {
+        number: int(value)
+        for number, trial in storage.trials.items()
+        if trial.state is not TrialState.RUNNING
+        for key, value in trial.system_attrs.items()
+        if key.endswith(":generation") or key.endswith("_generation")
+    }
+    if not generations:
+        return
+    last = max(generations.values())
+    parents = {
+        key: (int(key.rpartition(":")[2]), ids)
+        for key, ids in storage.get_study_system_attrs(0).items()
+        if "parent" in key
+    }
+    storage.forget_study_attrs([key for key, (generation, _) in parents.items() if generation < last])
+    needed = {number for generation, ids in parents.values() if generation >= last for number in ids}
+    storage.forget(
+        [
+            number
+            for number, trial in storage.trials.items()
+            if trial.state is not TrialState.RUNNING and generations.get(number, -1) < last - 1 and number not in needed
+        ]
+    )
+
+
+def _rehearse(make_one: Callable[[int], BaseSampler], plan: Plan, space: OptunaSpace) -> None:
+    """Ask and tell a few times: Optuna looks at some options only when it needs them.
+
+    Raises:
+        SpecError: An option has a value that fails there.
+    """
+    if not plan.options.keys() - {"window"}:
+        return
+    storage = WindowStorage()
+    study = _study(storage, plan, make_one(0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for number in range(_REHEARSALS):
+                trial = study.ask(dict(space.distributions))
+                held = storage.trials[trial.number]
+                values = (float(number),) * len(plan.directions)
+                storage.add(_finished(held, FinishedTrial(number, OwnState.COMPLETE, values)))
+    except Exception as error:
+        text = f"{plan.algorithm} cannot work with these options: {type(error).__name__}: {error}"
+        raise SpecError(text, key="search.options") from error
