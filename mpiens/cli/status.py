@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,22 @@ from rich.table import Table
 from mpiens.errors import UsageError
 from mpiens.report import words
 from mpiens.report.status import STATUS_NAME, read_status
+from mpiens.trial import TrialState
+
+_MOST_MISSING = 20
+"""So many missing points are listed."""
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), default=Path())
-@click.option("-v", "--verbose", is_flag=True, help="List failed trials too.")
+@click.option("-v", "--verbose", is_flag=True, help="List failed trials and missing points too.")
 def status(run: Path, verbose: bool) -> None:
     """Show counts, rate, time left and the best trial of RUN, a run directory; the current one if not given."""
     found = read_status(run)
     click.echo(_describe(found))
     if verbose:
-        _list_failures(run)
+        run_dir = run if run.is_dir() else run.parent
+        _list_missing(run_dir, _list_failures(run_dir), found["total"])
 
 
 def _describe(found: dict[str, Any]) -> str:
@@ -48,19 +54,42 @@ def _describe(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _list_failures(run: Path) -> None:
+def _list_failures(run_dir: Path) -> set[int]:
+    """Print them; the numbers of all trials that have a record."""
     from mpiens.store import open_results
+    from mpiens.store.unsealed import unsealed_records
 
-    with open_results(run) as results:
+    # First what is not in results.h5 yet: it may come to be there meanwhile, but not the other way round.
+    unsealed = {record.number: record for record in unsealed_records(run_dir)}
+    with open_results(run_dir) as results:
         trials = results.trials
-    failed = trials[trials["state"] == "FAIL"]
-    for row in failed.to_dict("records"):
+    failed: dict[int, tuple[str, dict[str, Any]]] = {}
+    for row in trials[trials["state"] == "FAIL"].to_dict("records"):
         params = {str(k).removeprefix("params_"): v for k, v in row.items() if str(k).startswith("params_")}
-        click.echo(f"  trial {row['number']} failed: {row['error']} ({words.params(params, 20)})")
-    seen = set(trials["number"])
-    missing = [number for number in range(max(seen, default=-1) + 1) if number not in seen]
-    if missing:
-        click.echo(f"  not finished, of those begun: {', '.join(map(str, missing))}")
+        failed[row["number"]] = (row["error"], params)
+    sealed = set(trials["number"])
+    for record in unsealed.values():
+        if record.state is TrialState.FAIL and record.number not in sealed:
+            failed[record.number] = (record.error, record.params)
+    for number, (error, params) in sorted(failed.items()):
+        click.echo(f"  trial {number} failed: {error} ({words.params(params, 20)})")
+    return sealed.union(unsealed)
+
+
+def _list_missing(run_dir: Path, recorded: set[int], total: int) -> None:
+    """Print the first points that have no record; of a sampler, those that it has chosen."""
+    from mpiens.report.unfinished import missing_points
+
+    count = total - len(recorded)
+    if count <= 0:
+        return
+    click.echo(f"  missing   {count} of {words.count(total, 'trial')}")
+    shown = 0
+    for number, params in islice(missing_points(run_dir, recorded, total), _MOST_MISSING):
+        click.echo(f"    trial {number}: {words.params(params, 20)}")
+        shown += 1
+    if shown < count:
+        click.echo(f"    and {count - shown} more")
 
 
 @click.command("list")

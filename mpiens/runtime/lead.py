@@ -15,6 +15,7 @@ from mpiens.errors import MpiensError
 from mpiens.messages import Left, Ready, Shutdown
 from mpiens.runlog import RunLog
 from mpiens.runtime.drive import Drive
+from mpiens.runtime.growth import check_records, keep_forms
 from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
@@ -22,6 +23,7 @@ from mpiens.runtime.prepare import Job, open_store, prepare
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
 from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member, make_watchdog
+from mpiens.samplers.grid import GridSampler
 from mpiens.store import FileStore, packed_size
 from mpiens.watchdog import read_kills
 from mpiens.worker import GroupRoot
@@ -91,9 +93,13 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     objectives = len(job.setup.objectives)
     about = facts(job.loaded, job.run_dir)
     if job.earlier is None:
+        keep_forms(job.run_dir, job.forms)
         return Logbook(job.run_dir, about, Ledger(objectives, job.sampler.needs_history), Kept()), None
     found = job.earlier
     set_aside(job.run_dir, found)
+    if job.is_unsure and isinstance(job.sampler, GridSampler):
+        check_records(job.sampler, store.outcomes().numbers.tolist(), store.points, job.run_dir)
+    keep_forms(job.run_dir, job.forms)
     if found.saved is None:
         observer.warned(
             f"{job.run_dir}: there is no sound checkpoint; the run goes on from its journals and results, and that the "

@@ -19,6 +19,7 @@ from mpiens.errors import RunExistsError, SpecError, UsageError
 from mpiens.layout import Layout, plan
 from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
+from mpiens.runtime import growth
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
@@ -29,7 +30,15 @@ from mpiens.store.base import JOURNAL_MAGIC
 if TYPE_CHECKING:
     from mpiens.store import FileStore
 
-RUN_FILES = ("results.h5", "checkpoint.h5", "checkpoint.previous.h5", "status.json", "run.log", "report.html")
+RUN_FILES = (
+    "results.h5",
+    "checkpoint.h5",
+    "checkpoint.previous.h5",
+    "status.json",
+    "run.log",
+    "report.html",
+    "space.json",
+)
 RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms")
 """What mpiens puts into a run directory."""
 
@@ -50,6 +59,8 @@ class Job:
         driver: What the driver must know.
         maximize: Direction of the first objective.
         earlier: The run's checkpoint, when it goes on; None: it is new.
+        forms: Of a grid: the forms that its space has had.
+        is_unsure: Nothing but the records tells whether the run's points are those of this space.
         warnings: What a person should know.
     """
 
@@ -61,6 +72,8 @@ class Job:
     driver: DriverConfig
     maximize: bool
     earlier: Found | None = None
+    forms: tuple[Any, ...] = ()
+    is_unsure: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -109,7 +122,8 @@ def prepare(order: Order, world_size: int) -> Job:
         ModelError: The mechanisms cannot be compiled.
     """
     loaded, run_dir, earlier = _find(order)
-    spec = loaded.spec
+    grid = growth.begin(loaded) if earlier is None else growth.go_on(loaded, run_dir, order.force)
+    loaded, spec = grid.loaded, loaded.spec
     layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     sampler = make_sampler(loaded)
     warnings: list[str] = []
@@ -118,7 +132,7 @@ def prepare(order: Order, world_size: int) -> Job:
     else:
         warnings += earlier.warnings
         if earlier.saved is not None:
-            warnings += check_same(earlier.saved, loaded, run_dir, order.force)
+            warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
         _check_idle(run_dir)
         _probe(run_dir)
     setup = make_setup(loaded, layout, run_dir)
@@ -133,7 +147,10 @@ def prepare(order: Order, world_size: int) -> Job:
         maximize=maximize,
         is_adaptive=is_adaptive(spec.search.algorithm),
     )
-    return Job(loaded, run_dir, layout, setup, sampler, config, maximize, earlier, tuple(warnings))
+    is_unsure = earlier is not None and not grid.is_known and not order.force
+    return Job(
+        loaded, run_dir, layout, setup, sampler, config, maximize, earlier, grid.forms, is_unsure, tuple(warnings)
+    )
 
 
 def make_sampler(loaded: LoadedSpec) -> Sampler:

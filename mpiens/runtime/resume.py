@@ -74,8 +74,17 @@ def spec_digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
-def check_same(saved: Saved, loaded: LoadedSpec, run_dir: Path, is_forced: bool) -> list[str]:
+def check_same(
+    saved: Saved, loaded: LoadedSpec, run_dir: Path, is_forced: bool, is_space_known: bool = False
+) -> list[str]:
     """Refuse a spec that would give other results than the run's own.
+
+    Args:
+        saved: What the run's checkpoint says.
+        loaded: The spec now.
+        run_dir: The run directory.
+        is_forced: Only warn.
+        is_space_known: The space need not be compared: it is a grid, and has all points of the run's.
 
     Returns:
         What a person should know.
@@ -89,9 +98,9 @@ def check_same(saved: Saved, loaded: LoadedSpec, run_dir: Path, is_forced: bool)
         changed = [f"the run's own spec cannot be read any more: {error}"]
         objectives = list(loaded.spec.search.objectives)
     else:
-        changed = differences(old, loaded)
+        changed = differences(old, loaded, ("space",) if is_space_known else ())
         objectives = list(old.spec.search.objectives)
-    if saved.points_digest != points_digest(loaded):
+    if not is_space_known and saved.points_digest != points_digest(loaded):
         changed.append("space: the files of points have changed")
     if objectives != list(loaded.spec.search.objectives):
         raise UsageError(

@@ -20,7 +20,7 @@ Builder = Callable[["Plan", "Space", "Spec"], Sampler]
 def _grid(plan: Plan, space: Space, spec: Spec) -> Sampler:  # noqa: ARG001
     from mpiens.samplers.grid import GridSampler
 
-    return GridSampler(space.grid(), spec.search.repeats)
+    return GridSampler(space.parts(), spec.search.repeats)
 
 
 def _independent(plan: Plan, space: Space, spec: Spec) -> Sampler:  # noqa: ARG001

@@ -13,7 +13,12 @@ from mpiens.space import Param
 class GridSampler:
     """All points once, then all again for each further repeat.
 
-    Trial ``r * len(points) + i`` is repeat `r` of point `i`: whoever stops a run early has seen the whole space.
+    Trial ``r * len(points) + i`` is repeat `r` of point `i`: whoever stops a run early has seen the whole space. Where
+    the grid has grown, the same holds for each part, one part after the other.
+
+    Args:
+        parts: Points, none of them in two parts.
+        repeats: How often each is visited.
 
     Attributes:
         total: Number of points times repeats.
@@ -21,12 +26,11 @@ class GridSampler:
 
     needs_history = False
 
-    def __init__(self, points: Param, repeats: int = 1) -> None:
-        self._param = points
-        self._count = len(points)
+    def __init__(self, parts: Sequence[Param], repeats: int = 1) -> None:
+        self._parts = parts
         self._repeats = repeats
-        self.total = self._count * repeats
-        self._points = self._iterate(0)
+        self.total = sum(part.count() for part in parts) * repeats
+        self._points = self.points_from(0)
 
     def ask(self, n: int) -> list[Params]:
         """The next points, `n` at most; fewer only when no more are left."""
@@ -37,11 +41,18 @@ class GridSampler:
 
     def restore(self, past: Past) -> Mapping[int, Params]:
         """Go on behind the last point that was given."""
-        self._points = self._iterate(past.asked)
-        return {number: next(self._iterate(number)) for number in past.lost}
+        self._points = self.points_from(past.asked)
+        return {number: next(self.points_from(number)) for number in past.lost}
 
-    def _iterate(self, number: int) -> Iterator[Params]:
-        repeat, start = divmod(number, self._count) if self._count else (self._repeats, 0)
-        for _ in range(repeat, self._repeats):
-            yield from self._param.iterate(start)
-            start = 0
+    def points_from(self, number: int) -> Iterator[Params]:
+        """The points of the trials from this one on."""
+        for part in self._parts:
+            count = part.count()
+            if number >= count * self._repeats:
+                number -= count * self._repeats
+                continue
+            repeat, start = divmod(number, count)
+            for _ in range(repeat, self._repeats):
+                yield from part.iterate(start)
+                start = 0
+            number = 0

@@ -17,6 +17,7 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,12 @@ class Space:
     Attributes:
         domains: Domain of every parameter, or None for an expression.
         expression: The points of an expression, or None.
+        earlier: Of a grid that has grown: the points that it had before, smallest first.
     """
 
     domains: dict[str, Domain] | None = None
     expression: Param | None = None
+    earlier: tuple[Param, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,6 +64,15 @@ class Space:
             SpecError: A range has no step; the error names it.
         """
         return self._points if self.domains is None else _product_of_axes(self.domains, "space")
+
+    def parts(self) -> tuple[Param, ...]:
+        """All points in the order in which a grid visits them: those that it had first, then what was added each time.
+
+        Raises:
+            SpecError: A range has no step; the error names it.
+        """
+        forms = (*self.earlier, self.grid())
+        return (forms[0], *(missing(larger, smaller) for smaller, larger in pairwise(forms)))
 
     def searchable(self) -> dict[str, Domain]:
         """The domains, for a sampler.

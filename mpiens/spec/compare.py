@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from mpiens.space.points import SUFFIXES
@@ -15,9 +15,9 @@ FREE = ("name", "output", "groups", "store", "checkpoint", "limits", "job", "sea
 _MOST_SHOWN = 100
 
 
-def differences(old: LoadedSpec, new: LoadedSpec) -> list[str]:
-    """Parts that must stay as they are, and have changed; a line each."""
-    before, after = (loaded.spec.model_dump(by_alias=True) for loaded in (old, new))
+def differences(old: LoadedSpec, new: LoadedSpec, free: Collection[str] = ()) -> list[str]:
+    """Parts that must stay as they are, and have changed; a line each. Those of `free` may change too."""
+    before, after = (loaded.spec.model_dump(by_alias=True, exclude=set(free)) for loaded in (old, new))
     return list(_differences("", before, after))
 
 
