@@ -15,6 +15,15 @@ _OUTER_MPI = (
 _RANK = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 
 
+SUPERVISED = "MPIENS_SUPERVISED"
+"""Variable that marks all processes of a supervised job; its value is a name for this start of it."""
+
+
+def has_fault_tolerance(environment: Mapping[str, str]) -> bool:
+    """True in a rank of Open MPI that was started with ``mpiexec --with-ft ulfm``."""
+    return environment.get("OMPI_MCA_mpi_ft_enable", "").lower() in ("1", "true", "yes")
+
+
 def rank_by_launcher(environment: Mapping[str, str]) -> int | None:
     """The rank that an MPI launcher has given this process, known before MPI starts; None without a launcher."""
     for name in _RANK:

@@ -14,6 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from mpiens import guard
 from mpiens.comm.group import GroupLink
 from mpiens.errors import AttemptError, MpiensError, ProtocolError, TrialError, UsageError, WaitTimeout
 from mpiens.messages import (
@@ -119,7 +120,7 @@ class GroupMember:
             stuck = self.agree(assignment, failure)
             if isinstance(stuck, GroupStuck):
                 return stuck
-            self._model.clear()
+            self.clear()
             self._label(None)
         return None
 
@@ -129,6 +130,7 @@ class GroupMember:
         params = self.setup.model.fixed | assignment.params
         trial = Trial(self.context, number, assignment.attempt, seed, params)
         self._label(number)
+        guard.mark(number, assignment.attempt)
         self._trial = trial
         try:
             with self._limited(assignment):
@@ -163,6 +165,7 @@ class GroupMember:
     def clear(self) -> None:
         """Remove what the trial left behind."""
         self._model.clear()
+        guard.mark(None)
 
     def rest(self) -> None:
         """What is printed from now on belongs to no trial."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,8 +142,10 @@ class Driver:
             StopRequested: self._on_stop,
             Idle: lambda event, actions: None,  # noqa: ARG005 - time to ask ahead, which `_feed` does
         }
-        # Trials that an earlier process had sent to its groups: one of them may have ended it.
+        # Trials that may have ended a process or a group. They run one at a time, so that it is known if one does so
+        # again; the others of them are held back.
         self._suspects: set[int] = set()
+        self._held: deque[_LiveTrial] = deque()
         self._opening: list[Action] = []
         if start is not None:
             self._take_over(start)
@@ -151,7 +153,7 @@ class Driver:
     @property
     def running(self) -> int:
         """Trials that have been dispatched and are not finished."""
-        return len(self._live) - len(self._waiting)
+        return len(self._live) - len(self._waiting) - len(self._held)
 
     @property
     def busy_groups(self) -> int:
@@ -219,9 +221,11 @@ class Driver:
                     RecordFailure(past.number, past.attempt, -1, past.params, 0.0, 0.0, error, past.history)
                 )
                 continue
-            self._waiting.append(trial)
-            if past.was_sent:
+            if past.was_sent and not past.is_cleared:
                 self._suspects.add(past.number)
+                self._held.append(trial)
+            else:
+                self._waiting.append(trial)
         if self.config.batch and self._live:
             self._generation = list(start.untold)
         elif start.untold:
@@ -248,14 +252,17 @@ class Driver:
         self._unheard.pop(event.group, None)
         if group is None:
             return
+        blamed = next(iter(group.in_flight), None) if event.number is None else event.number
         for number in group.in_flight:
             trial = self._live[number]
-            if event.number is None or number == event.number:
+            if number == blamed:
                 self._give_up_attempt(trial, event.group, event.error, True, 0.0, 0.0, actions)
             else:  # It was queued behind the trial that was lost, and never began.
                 trial.advance(TrialEvent.REQUEUED)
                 trial.attempt -= 1
                 self._waiting.append(trial)
+        if event.number is None:
+            self._suspect(group.in_flight)
 
     def _on_asked(self, event: Asked, actions: list[Action]) -> None:  # noqa: ARG002
         if len(event.points) > self._asking:
@@ -299,6 +306,7 @@ class Driver:
             if trial is None:
                 continue
             self._release(event.group, (result,))
+            self._suspects.discard(result.number)  # it has failed, but ended nothing
             self._give_up_attempt(
                 trial, event.group, result.error, result.retry, result.started_s, result.elapsed_s, actions
             )
@@ -326,6 +334,13 @@ class Driver:
         if trial is None or trial.attempt != result.attempt or trial.group != group:
             return None
         return trial if trial.state is TrialState.RUNNING else None
+
+    def _suspect(self, numbers: Iterable[int]) -> None:
+        """One of these has ended its group, and which one is not sure."""
+        self._suspects.update(numbers)
+        held = [trial for trial in self._waiting if trial.number in self._suspects]
+        self._waiting = deque(trial for trial in self._waiting if trial.number not in self._suspects)
+        self._held.extend(held)
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
@@ -382,6 +397,8 @@ class Driver:
         """Give trials to the groups that have room; ask for points when there are too few."""
         if self.phase is not Phase.RUNNING:
             return
+        if self._held and len(self._suspects) == len(self._held):
+            self._waiting.appendleft(self._held.popleft())
         depth = self._queue_depth()
         if depth > self._depth:
             self._hungry.update(
@@ -453,10 +470,13 @@ class Driver:
         """
         in_flight = [number for group in self._groups.values() for number in group.in_flight]
         waiting = {trial.number for trial in self._waiting}
+        held = {trial.number for trial in self._held}
         problems: Sequence[tuple[bool, str]] = (
             (len(in_flight) != len(set(in_flight)), "a trial is in flight in two groups"),
-            (bool(waiting & set(in_flight)), "a trial waits and is in flight"),
-            (not waiting | set(in_flight) <= self._live.keys(), "a finished trial is waiting or in flight"),
+            (bool((waiting | held) & set(in_flight)), "a trial waits and is in flight"),
+            (bool(waiting & held), "a trial waits and is held back"),
+            (not waiting | held | set(in_flight) <= self._live.keys(), "a finished trial is waiting or in flight"),
+            (len(self._suspects) > len(held) + 1, "two trials that may end a group run at once"),
             (any(t.state is not TrialState.WAITING for t in self._waiting), "a waiting trial is not WAITING"),
             (any(self._live[n].state is not TrialState.RUNNING for n in in_flight), "in flight, but not RUNNING"),
             (any(t.attempt > self.config.max_attempts for t in self._live.values()), "too many attempts"),

@@ -18,6 +18,7 @@ class Pending:
         attempt: How many attempts it has cost: those that failed, and those that ended with their process.
         params: Its point.
         was_sent: It was handed to a group, so that it may be what ended the process.
+        is_cleared: It is known that it was not.
         cause: What is known of how its last attempt ended the process; empty: nothing.
         history: Its attempts that have failed, that one included.
     """
@@ -26,6 +27,7 @@ class Pending:
     attempt: int
     params: Params
     was_sent: bool = False
+    is_cleared: bool = False
     cause: str = ""
     history: str = ""
 

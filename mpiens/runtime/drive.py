@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mpiens import guard
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.base import Transport
 from mpiens.driver import Driver, Start
@@ -107,6 +108,7 @@ class Drive:
         self._observer.started(self.snapshot(), self._job.layout.describe())
         # From here on the run can go on from its directory alone.
         self._logbook.checkpoint(self._driver)
+        guard.remove_deaths(self._job.run_dir)
         try:
             end = self._loop()
         except KeyboardInterrupt:

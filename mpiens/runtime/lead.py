@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from mpiens import guard
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.group import GroupLink
 from mpiens.comm.loopback import LoopbackTransport
@@ -16,6 +17,7 @@ from mpiens.messages import Left, Ready, Shutdown
 from mpiens.runlog import RunLog
 from mpiens.runtime.drive import Drive
 from mpiens.runtime.growth import check_records, keep_forms
+from mpiens.runtime.lock import RunLock
 from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
@@ -32,15 +34,23 @@ _HASTE_TIMEOUT_S = 2.0
 
 
 def lead(world: World, order: Order, observer: Observer) -> Ending:
-    """As rank 0: prepare and drive the run.
+    """As rank 0: prepare and drive the run, and hold its directory meanwhile.
 
     Does not return when ranks do not leave: then the whole job is ended, after all files are complete.
 
     Raises:
         MpiensError: The run cannot start, or cannot go on. All other ranks have been let go.
     """
+    lock = RunLock()
     try:
-        job = prepare(order, world.size)
+        return _lead(world, order, observer, lock)
+    finally:
+        lock.release()
+
+
+def _lead(world: World, order: Order, observer: Observer, lock: RunLock) -> Ending:
+    try:
+        job = prepare(order, world.size, lock)
         for warning in job.warnings:
             observer.warned(warning)
         ending = _ended_before(job)
@@ -48,6 +58,7 @@ def lead(world: World, order: Order, observer: Observer) -> Ending:
             observer.noted(f"{ending.last.name}: {ending.reason}")
             _dismiss(world, observer, ending.exit_status, "")
             return ending
+        guard.watch(world.rank, job.run_dir)
         store = open_store(job)
         for warning in store.warnings:
             observer.warned(warning)
@@ -106,8 +117,9 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
             "spec is still the same could not be checked"
         )
     ledger, kept, warnings = replay(job.run_dir, found.saved, objectives, job.sampler.needs_history)
+    deaths, kills = guard.read_deaths(job.run_dir), read_kills(job.run_dir)
     recovered = recover(
-        ledger, store, job.sampler, job.driver.max_attempts, job.maximize, job.driver.batch, read_kills(job.run_dir)
+        ledger, store, job.sampler, job.driver.max_attempts, job.maximize, job.driver.batch, deaths, kills
     )
     for warning in (*warnings, *recovered.warnings):
         observer.warned(warning)

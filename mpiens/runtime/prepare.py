@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ from mpiens.layout import Layout, plan
 from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime import growth
+from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
@@ -99,41 +101,61 @@ def place_of(order: Order, loaded: LoadedSpec) -> Path:
     return Path(os.path.normpath((order.output or loaded.run_dir).absolute()))
 
 
-def _find(order: Order) -> tuple[LoadedSpec, Path, Found | None]:
-    """Spec, run directory, and what is there already, when the run is to go on."""
+def find_run(order: Order, hold: Callable[[Path], None] = lambda _: None) -> tuple[LoadedSpec, Path, Found | None]:
+    """Spec, run directory, and what is there already, when the run is to go on.
+
+    Args:
+        order: What a person asked for.
+        hold: Called before anything is read of the run.
+
+    Raises:
+        UsageError: The spec is wrong, or there is no run.
+    """
     if order.spec is None:
         assert order.output is not None
         run_dir = run_directory(order.output)
+        hold(run_dir)
         earlier = find_checkpoint(run_dir)
         loaded = spec_of(run_dir, earlier, order.overrides)
         _check(loaded)
         return loaded, run_dir, earlier
     loaded = read_spec(order)
     run_dir = place_of(order, loaded)
-    is_there = order.resume and holds_run(run_dir)
-    return loaded, run_dir, find_checkpoint(run_dir) if is_there else None
+    if not (order.resume and holds_run(run_dir)):
+        return loaded, run_dir, None
+    hold(run_dir)
+    return loaded, run_dir, find_checkpoint(run_dir)
 
 
-def prepare(order: Order, world_size: int) -> Job:
+def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     """Check, plan, make the run directory, compile.
+
+    Args:
+        order: What a person asked for.
+        world_size: Ranks in all.
+        lock: Holds the run directory from here on.
 
     Raises:
         UsageError: The spec, the world's size or the run directory does not allow the run.
         ModelError: The mechanisms cannot be compiled.
     """
-    loaded, run_dir, earlier = _find(order)
+
+    def hold(run_dir: Path) -> None:
+        _check_idle(run_dir)
+        lock.hold(run_dir)
+
+    loaded, run_dir, earlier = find_run(order, hold)
     grid = growth.begin(loaded) if earlier is None else growth.go_on(loaded, run_dir, order.force)
     loaded, spec = grid.loaded, loaded.spec
     layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     sampler = make_sampler(loaded)
     warnings: list[str] = []
     if earlier is None:
-        claim(run_dir, order.overwrite)
+        claim(run_dir, order.overwrite, lock)
     else:
         warnings += earlier.warnings
         if earlier.saved is not None:
             warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
-        _check_idle(run_dir)
         _probe(run_dir)
     setup = make_setup(loaded, layout, run_dir)
     directions = list(spec.search.objectives.values())
@@ -241,8 +263,8 @@ def _is_alive(status: dict[str, Any]) -> bool:
         return False
 
 
-def claim(run_dir: Path, overwrite: bool) -> None:
-    """Make the run directory, empty of earlier runs.
+def claim(run_dir: Path, overwrite: bool, lock: RunLock) -> None:
+    """Make the run directory, empty of earlier runs, and hold it.
 
     A run that failed before its first trial had ended is not worth a question.
 
@@ -251,9 +273,10 @@ def claim(run_dir: Path, overwrite: bool) -> None:
         UsageError: It cannot be made, or holds something else under the names that a run uses.
     """
     try:
-        if run_dir.is_dir():
-            _make_room(run_dir, overwrite)
         run_dir.mkdir(parents=True, exist_ok=True)
+        _check_idle(run_dir)
+        lock.hold(run_dir)
+        _make_room(run_dir, overwrite)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"{run_dir}: cannot be the run directory, because {error.filename} is a file") from error
     except OSError as error:
@@ -283,7 +306,6 @@ def _check_idle(run_dir: Path) -> None:
 
 def _make_room(run_dir: Path, overwrite: bool) -> None:
     if _is_run(run_dir):
-        _check_idle(run_dir)
         status = _status(run_dir)
         is_empty = status.get("state") == "failed" and not (status["complete"] or status["failed"] or status["pruned"])
         if not overwrite and not is_empty:

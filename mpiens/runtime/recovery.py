@@ -6,7 +6,7 @@ Each part may be damaged; then what is sound is used, the rest follows from the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,8 +18,10 @@ import numpy as np
 from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint
 from mpiens.driver import Pending, Start
 from mpiens.driver.ledger import Ledger, Sent
+from mpiens.driver.machine import LOST
 from mpiens.driver.tally import Best, Tally, add_cause
 from mpiens.errors import StoreError, UsageError
+from mpiens.guard import Death
 from mpiens.history import FailedAttempt, attempts_in, extended
 from mpiens.record import Params
 from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
@@ -163,6 +165,7 @@ def recover(
     max_attempts: int,
     maximize: bool,
     batch: int = 0,
+    deaths: Sequence[Death] = (),
     kills: Mapping[tuple[int, int], str] = MappingProxyType({}),
 ) -> Recovered:
     """Bring ledger, results and sampler together; the sampler is restored by it.
@@ -177,6 +180,7 @@ def recover(
         max_attempts: More attempts than that count as so many.
         maximize: Direction of the first objective.
         batch: Size of a generation.
+        deaths: How ranks were killed when the process before ended, as far as that is known.
         kills: Causes of the attempts, by trial and attempt, that are known to have ended their process.
 
     Raises:
@@ -187,19 +191,22 @@ def recover(
     recorded = np.zeros(ledger.asked, dtype=bool)
     recorded[outcomes.numbers] = True
     untold = tuple(_untold(ledger, outcomes))
-    charged = _charged(ledger.open)
+    charged, is_known = charge(ledger.open, deaths, kills)
     points = ledger.open
     pending = []
     for number in np.flatnonzero(~recorded).tolist():
         sent = points[number]
-        attempt = sent.attempt - (sent.group >= 0 and number not in charged)
+        attempt = sent.attempt - (sent.group >= 0 and number not in charged)  # as in `cost`
         # More attempts than are allowed now, because the limit was lowered, are as many as that.
         was_sent = sent.group >= 0 or attempt > 0
+        is_cleared = is_known and number not in charged
         cause = kills.get((number, attempt), "")
-        history = sent.history
+        last, history = charged.get(number, ""), sent.history
         if number in charged:
-            history = extended(history, FailedAttempt(attempt, sent.group, None, None, cause or KILLED))
-        pending.append(Pending(number, min(attempt, max_attempts), sent.params, was_sent, cause, history))
+            history = extended(history, FailedAttempt(attempt, sent.group, None, None, cause or last or KILLED))
+        if last and not cause:
+            cause = f"{LOST.format(attempt)}; at last {last}"
+        pending.append(Pending(number, min(attempt, max_attempts), sent.params, was_sent, is_cleared, cause, history))
     tally = _tally(outcomes, results, sampler.total, maximize)
     for trial in pending:
         tally.retried += trial.attempt
@@ -280,13 +287,33 @@ def _kept_points(ledger: Ledger, results: Results) -> Iterator[Params | None]:
     return chain(found.get(number) for number in range(ledger.asked))
 
 
-def _charged(unfinished: Mapping[int, Sent]) -> set[int]:
-    """Trials that a group was at when the process ended: the first of those that it had."""
+def charge(
+    unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Mapping[tuple[int, int], str]
+) -> tuple[dict[int, str], bool]:
+    """Trials that pay for the end of the process before, with what is known of it; and if they are known to be guilty.
+
+    Where it is not known: the first trial of those that each group had.
+    """
+    found: list[tuple[int, int, str]] = [(number, attempt, "") for number, attempt in kills]
+    found += [(death.trial, death.attempt, str(death)) for death in deaths if death.trial is not None]
+    named: dict[int, str] = {}
+    for number, attempt, cause in found:
+        trial = unfinished.get(number)
+        if trial is not None and trial.group >= 0 and trial.attempt == attempt:
+            named[number] = cause
+    if deaths or named:
+        return named, True
     first: dict[int, int] = {}
     for number, sent in unfinished.items():
         if sent.group >= 0:
             first.setdefault(sent.group, number)
-    return set(first.values())
+    return dict.fromkeys(first.values(), ""), False
+
+
+def cost(unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Mapping[tuple[int, int], str]) -> int:
+    """Attempts that unfinished trials have cost."""
+    charged, _ = charge(unfinished, deaths, kills)
+    return sum(sent.attempt - (sent.group >= 0 and number not in charged) for number, sent in unfinished.items())
 
 
 def _tally(outcomes: Outcomes, results: Results, total: int, maximize: bool) -> Tally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from mpiens import guard
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.group import GroupLink
 from mpiens.comm.mpi import World
@@ -86,6 +87,7 @@ def serve(world: World) -> None:
     lifeline = Lifeline(world)
     message = lifeline.await_message()
     if isinstance(message, Setup):
+        guard.watch(world.rank, Path(message.run_dir))
         index = message.layout.group_of(world.rank)
         if index is not None:
             log = RunLog(Path(message.run_dir), world.rank)
