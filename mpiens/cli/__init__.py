@@ -15,6 +15,8 @@ from mpiens.errors import EXIT_FAILED, EXIT_USAGE, MpiensError, UsageError
 _VERBS = {
     "run": ("mpiens.cli.run", "run", "Run a spec: mpiexec -n N python -m mpiens run spec.yaml."),
     "resume": ("mpiens.cli.run", "resume", "Go on with a run that was killed or stopped."),
+    "launch": ("mpiens.cli.supervise", "launch", "Run a spec with this environment's own mpiexec, supervised."),
+    "supervise": ("mpiens.cli.supervise", "supervise", "Run a launcher's command; go on when the job is killed."),
     "validate": ("mpiens.cli.validate", "validate", "Check a spec before the queue; show the group plan."),
     "test": ("mpiens.cli.try_trial", "test", "Run one trial of a spec here, and show its results."),
     "status": ("mpiens.cli.status", "status", "Counts, rate, time left and best trial of a run."),
@@ -25,7 +27,6 @@ _VERBS = {
 }
 
 PLANNED = (
-    "launch",
     "watch",
     "clean",
     "export",
@@ -34,7 +35,6 @@ PLANNED = (
     "report",
     "jobscript",
     "submit",
-    "supervise",
 )
 """Verbs of the interface that this version does not have."""
 

@@ -1,0 +1,92 @@
+"""How far a run has come, read from its files while nobody runs it. Launchers' exit codes do not tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpiens.errors import MpiensError
+from mpiens.guard import read_deaths
+from mpiens.runtime.recovery import cost, find_checkpoint, replay
+from mpiens.watchdog import read_kills
+
+_MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a run has to show.
+
+    Attributes:
+        finished: Trials that have ended.
+        cost: Attempts that the others have used up; it grows when a trial has ended its process.
+        running: Trials that groups had.
+    """
+
+    finished: int = 0
+    cost: int = 0
+    running: tuple[int, ...] = ()
+
+    def is_beyond(self, earlier: Progress) -> bool:
+        """True when something has been achieved since, if only that a trial has used up one attempt more."""
+        return self.finished > earlier.finished or (self.finished == earlier.finished and self.cost > earlier.cost)
+
+
+def read_progress(run_dir: Path, objectives: int) -> Progress:
+    """Read checkpoint and journals; nothing is changed by it. A run that cannot be read has made no progress."""
+    try:
+        found = find_checkpoint(run_dir)
+        ledger, _, _ = replay(run_dir, found.saved, objectives, False)
+    except (MpiensError, OSError):
+        return Progress()
+    first: dict[int, int] = {}
+    for number, sent in ledger.open.items():
+        if sent.group >= 0:
+            first.setdefault(sent.group, number)
+    return Progress(
+        ledger.told, cost(ledger.open, read_deaths(run_dir), read_kills(run_dir)), tuple(sorted(first.values()))
+    )
+
+
+def read_state(run_dir: Path) -> Mapping[str, Any]:
+    """What status.json says; empty when there is none."""
+    try:
+        status = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) and isinstance(status.get("state"), str) else {}
+
+
+def age_s(status: Mapping[str, Any]) -> float:
+    """Seconds since this status was written."""
+    try:
+        return time.time() - float(status["updated"])
+    except (KeyError, TypeError, ValueError):
+        return float("inf")
+
+
+def blame(run_dir: Path, progress: Progress) -> str:
+    """Who has ended the job, or what ran when it ended; a clause for people."""
+    deaths = read_deaths(run_dir)
+    if deaths:
+        told = [f"{death}" + ("" if death.trial is None else f" in trial {death.trial}") for death in deaths]
+        return "; ".join(told[:_MOST_NAMED])
+    if not progress.running:
+        return "no trial was running"
+    shown = ", ".join(map(str, progress.running[:_MOST_NAMED]))
+    more = len(progress.running) - _MOST_NAMED
+    return (
+        ("trial" if len(progress.running) == 1 else "trials")
+        + f" {shown}"
+        + (
+            f" and {more} more were running"
+            if more > 0
+            else " was running"
+            if len(progress.running) == 1
+            else " were running"
+        )
+    )
