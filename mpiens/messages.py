@@ -60,6 +60,7 @@ class ModelSettings:
         fixed: Constants that every trial gets.
         folder: The spec's folder, absolute.
         command: What to run, for a model of kind command.
+        is_isolated: Every trial runs in a process of its own.
         limit_s: Time limit of a trial that the model keeps itself, because it has processes to end; otherwise None.
     """
 
@@ -70,6 +71,7 @@ class ModelSettings:
     library: str | None = None
     fixed: Params = field(default_factory=dict)
     command: CommandSettings | None = None
+    is_isolated: bool = False
     limit_s: float | None = None
 
 

@@ -67,6 +67,24 @@ class _MarkedStream(io.TextIOBase):
         return len(text)
 
 
+class MarkedOutput:
+    """Marks what one trial prints in this process, whose descriptors 1 and 2 lead to the log already."""
+
+    def __init__(self, rank: int, number: int) -> None:
+        mark = _Mark(rank)
+        mark.trial = number
+        self._before = (sys.stdout, sys.stderr)
+        self._streams = (_MarkedStream(1, mark), _MarkedStream(2, mark))
+        sys.stdout, sys.stderr = self._streams
+
+    def close(self) -> None:
+        """End lines that have no end; standard output and error are as before."""
+        for stream in self._streams:
+            if stream.partial:
+                stream.write("\n")
+        sys.stdout, sys.stderr = self._before
+
+
 class RunLog:
     """The log of one rank, until it is closed.
 

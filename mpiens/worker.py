@@ -138,11 +138,8 @@ class GroupMember:
         except TimeUp as error:
             _log_traceback(error)
             return None, Failure(timed_out(self.setup.trial_timeout_s or 0.0))
-        except TrialError as error:
-            return None, Failure(str(error), retry=isinstance(error, AttemptError))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            _log_traceback(error)
-            return None, Failure(describe_exception(error, self.setup.model.folder))
+            return None, failure_of(error, self.setup.model.folder)
         return returned, None
 
     def agree(self, assignment: Assignment, failure: Failure | None) -> list[Failure | None] | GroupStuck:
@@ -177,6 +174,14 @@ class GroupMember:
             print(f"waiting for the other members of group {self.context.index} for {waited_s:.0f} s")
 
     _next_word_s = _SAY_EVERY_S
+
+
+def failure_of(error: BaseException, folder: str) -> Failure:
+    """What an exception of a model means for its trial; the traceback of an unforeseen one is printed."""
+    if isinstance(error, TrialError):
+        return Failure(str(error), retry=isinstance(error, AttemptError))
+    _log_traceback(error)
+    return Failure(describe_exception(error, folder))
 
 
 def _log_traceback(error: BaseException) -> None:

@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_BOUND_S = 10.0
 
@@ -16,6 +17,11 @@ _KILL_BOUND_S = 10.0
 def adopt_orphans() -> None:
     """From now on descendants whose parents have ended become children of this process, also after setsid."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """From now on this process is killed when its parent, the keeper, is."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def reap() -> dict[int, int]:

@@ -18,7 +18,7 @@ def write_frame(fd: int, value: Any) -> None:
     Raises:
         BrokenPipeError: Nobody reads any more.
     """
-    payload: bytes = msgpack.packb(value)
+    payload: bytes = msgpack.packb(value, default=_plain)
     view = memoryview(_HEAD.pack(len(payload)) + payload)
     while view:
         view = view[os.write(fd, view) :]
@@ -43,6 +43,13 @@ def parse_frame(data: bytes | bytearray) -> Any:
     if len(data) < _HEAD.size or len(data) != _HEAD.size + _HEAD.unpack_from(data)[0]:
         raise EOFError
     return msgpack.unpackb(memoryview(data)[_HEAD.size :], strict_map_key=False)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, which parameters may be."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"cannot pack {type(value).__name__}")
 
 
 def _read(fd: int, length: int) -> bytes:

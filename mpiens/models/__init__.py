@@ -21,6 +21,10 @@ def build_model(settings: ModelSettings) -> Model:
     Raises:
         SpecError: There is no such kind.
     """
+    if settings.is_isolated:
+        from mpiens.models.isolated import IsolatedModel
+
+        return IsolatedModel(settings)
     try:
         module, name = _ADAPTERS[settings.kind]
     except KeyError:

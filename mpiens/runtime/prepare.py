@@ -202,6 +202,7 @@ def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
         library=library,
         fixed=dict(spec.model.fixed),
         command=command_settings(spec, folder) if spec.model.kind == "command" else None,
+        is_isolated=spec.model.isolation == "process",
         limit_s=spec.limits.trial_timeout if has_own_processes else None,
     )
     objectives = tuple(spec.search.objectives)

@@ -27,7 +27,6 @@ UNAVAILABLE_KEYS = (
 """Refused when they stand in the spec with anything but their default."""
 
 UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
-    "model.isolation": (lambda spec: spec.model.isolation == "process", "use isolation: none"),
     "search.algorithm": (
         lambda spec: spec.search.algorithm not in ALGORITHMS_BUILT,
         f"use one of {', '.join(ALGORITHMS_BUILT)}",

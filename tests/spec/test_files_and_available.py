@@ -82,7 +82,6 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
         ("model.reuse=true", "model.reuse"),
         ("model.seeds=per_trial", "model.seeds"),
         ("model.results=[simData]", "model.results"),
-        ("model.isolation=process", "model.isolation"),
         (SEARCH + "constraints: [c]}", "search.constraints"),
         (SEARCH + "start: [{a: 1}]}", "search.start"),
         (SEARCH + "from: old.run}", "search.from"),

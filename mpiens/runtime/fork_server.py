@@ -1,0 +1,184 @@
+"""The process that loads a model once and forks for every trial: ``python -m mpiens.runtime.fork_server``.
+
+It is a keeper, started by a rank, without MPI. The first request says which model; each further one is a trial.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from mpiens.comm.solo import SoloComm, allow_mpi, delay_mpi
+from mpiens.errors import MpiensError, TrialError
+from mpiens.keeper.family import die_with_parent
+from mpiens.keeper.frames import read_frame, write_frame
+from mpiens.keeper.serving import Request, Stream, private_pipes, serve
+from mpiens.messages import Failure, ModelSettings
+from mpiens.models import build_model
+from mpiens.models.base import GroupContext, Model, Trial
+from mpiens.models.loading import describe_exception
+from mpiens.record import TrialRecord, encode, plain_results
+from mpiens.runlog import LOG_NAME, MarkedOutput
+from mpiens.trial import TrialState
+from mpiens.worker import failure_of
+
+_PIECE = 1 << 16
+
+
+class Told:
+    """All that a child says through a pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._data = bytearray()
+
+    def pump(self) -> int:
+        """Take in some of what is there; how many bytes, 0 at the end, -1 when nothing is there yet."""
+        try:
+            data = os.read(self.fd, _PIECE)
+        except BlockingIOError:
+            return -1
+        self._data += data
+        return len(data)
+
+    def close(self) -> bytes:
+        """Close the pipe; what has come."""
+        os.close(self.fd)
+        return bytes(self._data)
+
+
+class ForkedTrial:
+    """A trial in a child. Returns in the parent only."""
+
+    def __init__(self, run: Callable[[Request], dict[str, Any]], private: tuple[int, int], request: Request) -> None:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
+        if self.pid == 0:
+            for fd in (read, *private):
+                os.close(fd)
+            _live(run, request, write)
+        os.close(write)
+        self.streams: dict[str, Stream] = {"told": Told(read)}
+
+
+def _live(run: Callable[[Request], dict[str, Any]], request: Request, answers: int) -> NoReturn:
+    """The whole life of a child."""
+    status = 1
+    try:
+        os.setsid()
+        die_with_parent()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        allow_mpi()
+        told = run(request)
+        ctypes.CDLL(None).fflush(None)  # what C code has printed; nothing else flushes it
+        write_frame(answers, told)
+        status = 0
+    except BaseException:  # noqa: BLE001 - a child must never come back as a second parent
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+class Trials:
+    """What children run.
+
+    Args:
+        model: Set up.
+        settings: The model's.
+        context: Where.
+    """
+
+    def __init__(self, model: Model, settings: ModelSettings, context: GroupContext) -> None:
+        self._model = model
+        self._settings = settings
+        self._context = context
+
+    def run(self, request: Request) -> dict[str, Any]:
+        """One trial: its `record`, or its `error` and whether to `retry`."""
+        number, attempt, seed = request["number"], request["attempt"], request["seed"]
+        trial = Trial(self._context, number, attempt, seed, request["params"])
+        output = MarkedOutput(self._context.world_rank, number) if _is_logged(self._context.run_dir) else None
+        try:
+            returned = self._model.run(trial)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            return _failed(failure_of(error, self._settings.folder))
+        finally:
+            if output is not None:
+                output.close()
+        if returned is None:
+            return {"record": None, "error": None}
+        try:
+            results = plain_results(returned)
+            record = encode(TrialRecord(number, TrialState.COMPLETE, attempt, 0, seed, 0.0, 0.0, "", {}, {}, results))
+        except TrialError as error:
+            return _failed(Failure(str(error), retry=False))
+        except Exception as error:  # noqa: BLE001 - what a model returns may misbehave in any way
+            text = f"the results cannot be stored: {describe_exception(error, self._settings.folder)}"
+            return _failed(Failure(text, retry=False))
+        return {"record": record, "error": None}
+
+
+def _failed(failure: Failure) -> dict[str, Any]:
+    return {"record": None, "error": failure.text, "retry": failure.retry}
+
+
+def _is_logged(run_dir: Path) -> bool:
+    """True where standard error is the run's log, whose lines bear marks, and not a terminal."""
+    try:
+        return os.path.samestat(os.fstat(2), (run_dir / LOG_NAME).stat())
+    except OSError:
+        return False
+
+
+def _load(request: Request) -> Trials:
+    settings = ModelSettings(**request["settings"])
+    comm = cast("Any", SoloComm())
+    context = GroupContext(comm, request["group"], request["world_rank"], Path(request["run_dir"]))
+    model = build_model(settings)
+    model.setup(context)
+    # What is there now is shared with all children as long as nobody writes to it, the collector included.
+    gc.collect()
+    gc.freeze()
+    return Trials(model, settings, context)
+
+
+def main() -> None:
+    """Load the model, say how that went, and fork until the rank goes away."""
+    private = private_pipes()
+    requests, answers = private
+    faulthandler.enable()
+    delay_mpi()
+    request = read_frame(requests)
+    try:
+        trials = _load(request)
+    except MpiensError as error:
+        if error.__cause__ is not None:
+            sys.stderr.write("".join(traceback.format_exception(error.__cause__)))
+        write_frame(answers, {"kinds": [kind.__name__ for kind in type(error).__mro__], "error": str(error)})
+        return
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+        text = failure_of(error, request["settings"]["folder"]).text
+        write_frame(answers, {"kinds": ["ModelError"], "error": text})
+        return
+    write_frame(answers, {"error": None})
+    serve(requests, answers, lambda request: ForkedTrial(trials.run, private, request))
+
+
+if __name__ == "__main__":
+    main()
