@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mpiens.errors import MpiensError as MpiensError
     from mpiens.errors import SpecError as SpecError
     from mpiens.mapping import map_space as map_space
+    from mpiens.report.raster import plot_raster as plot_raster
     from mpiens.space import AmbiguousOperationError as AmbiguousOperationError
     from mpiens.space import Param as Param
     from mpiens.space import missing as missing
@@ -28,6 +29,7 @@ _HOMES = {
     "map_space": ("mpiens.mapping", "map_space"),
     "missing": ("mpiens.space", "missing"),
     "open": ("mpiens.store", "open_results"),
+    "plot_raster": ("mpiens.report.raster", "plot_raster"),
     "run": ("mpiens.api", "run"),
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "map_space",
     "missing",
     "open",
+    "plot_raster",
     "run",
 ]
 

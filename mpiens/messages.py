@@ -62,6 +62,8 @@ class ModelSettings:
         command: What to run, for a model of kind command.
         is_isolated: Every trial runs in a process of its own.
         limit_s: Time limit of a trial that the model keeps itself, because it has processes to end; otherwise None.
+        results: Parts of the simulation's data to keep, for a model of kind netpyne.
+        seeds: The trial's seed replaces those of the script, for a model of kind netpyne.
     """
 
     kind: Literal["python", "netpyne", "command"]
@@ -73,6 +75,8 @@ class ModelSettings:
     command: CommandSettings | None = None
     is_isolated: bool = False
     limit_s: float | None = None
+    results: tuple[str, ...] = ()
+    seeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,10 +58,12 @@ class Session:
         params: Values by dotted path into the script's configuration.
         number: The trial's.
         directory: Its folder, not made yet.
+        seed: Replaces every seed in the configuration's `seeds`, unless a parameter sets it; None: they stay.
     """
 
-    def __init__(self, params: Mapping[str, Any], number: int, directory: Path) -> None:
+    def __init__(self, params: Mapping[str, Any], number: int, directory: Path, seed: int | None = None) -> None:
         self.params = dict(params)
+        self._seed = seed
         self.results: dict[str, object] = {}
         self.has_sent = False
         self.unapplied = set(self.params)
@@ -70,6 +72,11 @@ class Session:
         self._folder = str(directory)
         self._configured: list[object] = []
         self._has_updated = False
+
+    @property
+    def mappings(self) -> dict[str, Any]:
+        """What the configuration gets, by dotted path."""
+        return {"saveFolder": self._folder, "simLabel": self._label, **self.params}
 
     def update(self, cfg: Any) -> None:
         """The script asks for the trial's parameters; its later assignments stand."""
@@ -112,6 +119,8 @@ class Session:
             cfg.saveFolder = TrialFolder(self._folder, self._folder)
         if "filename" not in self.params:
             cfg.filename = TrialFolder(f"{self._folder}/{self._label}", self._folder)
+        if self._seed is not None:
+            cfg.seeds = dict.fromkeys(cfg.seeds, self._seed)
         for name, value in self.params.items():
             try:
                 dotted.assign(cfg, name, value)
@@ -236,6 +245,7 @@ def install() -> None:
     # Versions that do not look for batchtools themselves get the same.
     netpyne.batchtools = stand_in
     specs.SimConfig = _attribute("Runner_SimConfig")
+    specs.get_mappings = get_mappings
     sim.send, sim.end_comm = comm.send, comm.close
     _watch_configuration(sim)
 
@@ -322,8 +332,8 @@ def _sim_config_class() -> type:
         update_cfg = update
 
         def get_mappings(self) -> dict[str, Any]:
-            """The trial's parameters by dotted path."""
-            return dict(comm.session.params) if comm.session is not None else {}
+            """The trial's parameters, its folder and its label, by dotted path."""
+            return get_mappings()
 
         def test_mappings(self, mappings: Mapping[str, Any]) -> bool:
             """Apply `mappings`.
@@ -338,15 +348,27 @@ def _sim_config_class() -> type:
     return SimConfig
 
 
+def get_mappings() -> dict[str, Any]:
+    """The trial's parameters, its folder and its label, by dotted path; nothing without a trial."""
+    return comm.session.mappings if comm.session is not None else {}
+
+
+class UnmatchedItem(TrialError, AttributeError):
+    """``cfg.update(..., force_match=True)`` names what is not there."""
+
+
 def _merge(target: Any, source: Mapping[str, Any], force_match: bool) -> None:
+    """Put the values of `source` into `target`, a mapping or a list; mappings inside are merged."""
     for key, value in source.items():
-        if force_match and key not in target:
-            raise TrialError(f"cfg.update(..., force_match=True): there is no {key!r}")
-        inner = target.get(key)
-        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+        is_list = isinstance(target, list)
+        is_there = int(key) < len(target) if is_list else key in target
+        if not is_there and (force_match or is_list):
+            raise UnmatchedItem(f"cfg.update(..., force_match={force_match}): there is no item {key!r}")
+        inner = target[int(key) if is_list else key] if is_there else None
+        if isinstance(value, Mapping) and isinstance(inner, (Mapping, list)):
             _merge(inner, value, force_match)
         else:
-            target[key] = value
+            target[int(key) if is_list else key] = value
 
 
 def _json_default(value: Any) -> Any:

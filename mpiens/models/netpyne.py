@@ -27,6 +27,7 @@ from mpiens.models.loading import describe_exception, is_within, nearest_name, p
 from mpiens.models.python import call_setup
 from mpiens.models.randomness import seed_globals
 from mpiens.models.renewal import RenewedComm
+from mpiens.models.simulation_data import take_results
 
 _NEURON_GLOBALS = ("dt", "celsius", "tstop", "steps_per_ms", "v_init", "clamp_resist", "secondorder")
 
@@ -80,7 +81,8 @@ class NetpyneModel:
         if self._code is None or self._comm is None:
             raise AssertionError("setup() comes before run()")
         self._has_failed = True
-        session = batchtools.Session(trial.params, trial.number, self._trials_dir / str(trial.number))
+        seed = trial.seed if self._settings.seeds else None
+        session = batchtools.Session(trial.params, trial.number, self._trials_dir / str(trial.number), seed)
         batchtools.comm.session = session
         seed_globals(trial.seed)
         try:
@@ -91,6 +93,7 @@ class NetpyneModel:
             if error.code not in (None, 0):
                 raise TrialError(f"the script ended with sys.exit({error.code!r})") from error
             trial.note_exit()
+            self._take_results(session, trial)
             if not session.has_sent and trial.comm.Get_rank() == 0:
                 raise TrialError("the script ended with sys.exit() before it sent results") from error
         except BaseException as error:
@@ -102,10 +105,21 @@ class NetpyneModel:
                 f"parameter {name!r} never reached a SimConfig that has it; does the script make a SimConfig, and is "
                 "the name a path in it?"
             )
+        self._take_results(session, trial)
         if trial.comm.Get_rank() == 0 and not session.has_sent:
-            raise TrialError("the script sent no results; call comm.send({...}) with the results by name")
+            raise TrialError(
+                "the script sent no results; call comm.send({...}) with the results by name, or name parts of the "
+                "simulation's data in model.results"
+            )
         self._has_failed = False
         return session.results
+
+    def _take_results(self, session: batchtools.Session, trial: Trial) -> None:
+        """Add what the spec names to what the script has sent."""
+        if self._settings.results and trial.comm.Get_rank() == 0:
+            from netpyne import sim
+
+            session.receive(take_results(self._settings.results, sim))
 
     def clear(self) -> None:
         """Leave no section, gid or module of the trial behind.

@@ -204,6 +204,8 @@ def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
         command=command_settings(spec, folder) if spec.model.kind == "command" else None,
         is_isolated=spec.model.isolation == "process",
         limit_s=spec.limits.trial_timeout if has_own_processes else None,
+        results=tuple(spec.model.results),
+        seeds=spec.model.seeds == "per_trial",
     )
     objectives = tuple(spec.search.objectives)
     # A process can be ended from outside; only what runs in a rank needs a watchdog there.

@@ -17,8 +17,6 @@ ALGORITHMS_BUILT = ("grid", "random", "tpe", "cmaes", "nsga2", "nsga3", "gp")
 
 UNAVAILABLE_KEYS = (
     "model.reuse",
-    "model.seeds",
-    "model.results",
     "search.constraints",
     "search.start",
     "search.from_",

@@ -84,6 +84,11 @@ class ModelSpec(_Part):
         for key in ("result", "ranks", "threads", "launch"):
             if kinds != ["command"] and getattr(self, key) not in (None, "auto"):
                 raise ValueError(f"{key} is for a command only; remove it")
+        for key in ("reuse", "results"):
+            if kinds != ["netpyne"] and getattr(self, key):
+                raise ValueError(f"{key} is for a NetPyNE script only; remove it")
+        if kinds != ["netpyne"] and self.seeds != "fixed":
+            raise ValueError("seeds is for a NetPyNE script only; other models take theirs from trial.seed")
         if self.result is not None and len(self.result) != 1:
             raise ValueError("result needs exactly one of marker, file and regex")
         return self

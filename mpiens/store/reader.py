@@ -21,6 +21,7 @@ from mpiens.store.files import store_error
 from mpiens.store.grid import grid_dataset
 from mpiens.store.hdf5 import Facts, is_json_text, keys, node_path, opened, read_facts
 from mpiens.store.segment import bare
+from mpiens.store.spikes import has_spikes, spike_table
 from mpiens.store.table import HISTORY, NUMBER, PARAMS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
 
 if TYPE_CHECKING:
@@ -190,6 +191,22 @@ class Results:
             dict.fromkeys(("started_s", "elapsed_s"), "float64"),
         )
         return made.astype(whole | real)
+
+    def spikes(self, trial: int) -> pd.DataFrame:
+        """Spikes of one trial: columns ``t_ms``, ``gid`` and, where it is known, ``pop``; a row a spike, by time.
+
+        They are there with ``model.results: [spikes]``, or where the model returns ``spkt`` and ``spkid``.
+
+        Raises:
+            UnknownResult: The run has no spikes, or no such trial.
+            StoreError: pandas is not installed.
+        """
+        if not has_spikes(self):
+            raise UnknownResult(f"{self.path}: no spikes; with a NetPyNE script, name them: model.results: [spikes]")
+        place = int(np.searchsorted(self._numbers, trial))
+        if place == len(self._numbers) or self._numbers[place] != trial:
+            raise UnknownResult(f"{self.path}: no trial {trial}; {len(self)} have a record")
+        return spike_table(_analysis_library("pandas"), self, lambda name: self[name][place])
 
     @property
     def best(self) -> pd.Series[Any] | None:

@@ -79,9 +79,7 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("model.reuse=true", "model.reuse"),
-        ("model.seeds=per_trial", "model.seeds"),
-        ("model.results=[simData]", "model.results"),
+        ("model={netpyne: init.py, reuse: true}", "model.reuse"),
         (SEARCH + "constraints: [c]}", "search.constraints"),
         (SEARCH + "start: [{a: 1}]}", "search.start"),
         (SEARCH + "from: old.run}", "search.from"),
