@@ -23,13 +23,12 @@ from mpiens.errors import ModelError, SpecError, TrialError
 from mpiens.messages import ModelSettings
 from mpiens.models import batchtools, neuron
 from mpiens.models.base import GroupContext, Trial
+from mpiens.models.leftovers import Surroundings
 from mpiens.models.loading import describe_exception, is_within, nearest_name, prepend_path
 from mpiens.models.python import call_setup
 from mpiens.models.randomness import seed_globals
 from mpiens.models.renewal import RenewedComm
 from mpiens.models.simulation_data import take_results
-
-_NEURON_GLOBALS = ("dt", "celsius", "tstop", "steps_per_ms", "v_init", "clamp_resist", "secondorder")
 
 
 class NetpyneModel:
@@ -45,7 +44,7 @@ class NetpyneModel:
         self._has_failed = False
         self._main: ModuleType | None = None
         self._sim_state: dict[str, Any] = {}
-        self._neuron_state: dict[str, float] = {}
+        self._surroundings: Surroundings | None = None
 
     def setup(self, context: GroupContext) -> None:
         """Attach NEURON, import NetPyNE with the stand-in for its batchtools, and compile the script.
@@ -68,9 +67,11 @@ class NetpyneModel:
         if self._settings.setup is not None:
             call_setup(self._settings.setup, self._settings.folder, context)
         from netpyne import sim
+        from neuron import h
 
         self._sim_state = dict(vars(sim))
-        self._neuron_state = _neuron_globals()
+        h.load_file("stdrun.hoc")  # as NetPyNE does in each trial; its variables are part of what a trial finds
+        self._surroundings = Surroundings()
 
     def run(self, trial: Trial) -> Mapping[str, object] | None:
         """Run the script with the trial's parameters.
@@ -131,7 +132,7 @@ class NetpyneModel:
         if self._comm is not None:
             self._comm.settle(self._has_failed)
         self._has_failed = False
-        if not neuron.is_loaded():
+        if not neuron.is_loaded() or self._surroundings is None:
             return
         _clear_netpyne(self._sim_state)
         if self._main is not None:
@@ -139,7 +140,8 @@ class NetpyneModel:
             self._main = None
         purge_modules(self._folder)
         gc.collect()
-        _clear_neuron(self._neuron_state)
+        _clear_neuron()
+        self._surroundings.restore()
 
     @contextlib.contextmanager
     def _as_main(self) -> Iterator[ModuleType]:
@@ -265,21 +267,10 @@ def _clear_netpyne(state: Mapping[str, Any]) -> None:
         pyplot.close("all")
 
 
-def _clear_neuron(state: Mapping[str, float]) -> None:
-    """Remove what is left in NEURON, whoever holds references to it, and put its global variables back."""
+def _clear_neuron() -> None:
+    """Remove what is left in NEURON, whoever holds references to it."""
     from neuron import h
 
     h.ParallelContext().gid_clear()
     for section in list(h.allsec()):
         h.delete_section(sec=section)
-    h.CVode().active(False)
-    h.Random().Random123_globalindex(0)
-    for name, value in state.items():
-        if getattr(h, name) != value:
-            setattr(h, name, value)
-
-
-def _neuron_globals() -> dict[str, float]:
-    from neuron import h
-
-    return {name: float(getattr(h, name)) for name in _NEURON_GLOBALS if hasattr(h, name)}

@@ -11,6 +11,7 @@ from mpiens.errors import SpecError, TrialError
 from mpiens.messages import ModelSettings
 from mpiens.models import neuron
 from mpiens.models.base import GroupContext, Trial
+from mpiens.models.leftovers import Drift
 from mpiens.models.loading import load_function
 from mpiens.models.randomness import may_draw, seed_globals
 from mpiens.models.renewal import RenewedComm
@@ -25,6 +26,7 @@ class PythonModel:
         self._comm: RenewedComm | None = None
         self._has_failed = False
         self._may_draw = True
+        self._drift = Drift()
 
     def setup(self, context: GroupContext) -> None:
         """Load the function, then call the spec's setup function on this rank.
@@ -62,10 +64,12 @@ class PythonModel:
         )
 
     def clear(self) -> None:
-        """Fresh communicators after a failure; all else the function owns."""
+        """Fresh communicators after a failure; all else the function owns, and is told what of it stays in NEURON."""
         if self._comm is not None:
             self._comm.settle(self._has_failed)
         self._has_failed = False
+        if neuron.is_loaded():
+            self._drift.look()
 
 
 def load_model_function(target: str, folder: str) -> Callable[..., Any]:
