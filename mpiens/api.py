@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from mpiens.runtime.order import Order
 if TYPE_CHECKING:
     from mpiens.report.terminal import Mode
     from mpiens.runtime.observer import Ending, Observer
+    from mpiens.runtime.walltime import Allotment
 
 
 def run(
@@ -57,4 +59,9 @@ def run_ending(order: Order, progress: Mode) -> Ending | None:
 
         return Observers(TerminalDisplay(progress), StatusFile())
 
-    return run_rank(order, make_observer)
+    def ask_scheduler() -> Allotment:
+        from mpiens.cluster.deadline import find_allotment
+
+        return find_allotment(os.environ)
+
+    return run_rank(order, make_observer, ask_scheduler)

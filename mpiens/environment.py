@@ -40,6 +40,11 @@ def size_by_launcher(environment: Mapping[str, str]) -> int | None:
     return None
 
 
+def launcher_kills_on_signal(environment: Mapping[str, str]) -> bool:
+    """True under Open MPI's mpiexec: half a second after SIGINT or SIGTERM it kills all ranks, come what may."""
+    return "OMPI_COMM_WORLD_SIZE" in environment
+
+
 def without_mpi(environment: Mapping[str, str]) -> dict[str, str]:
     """`environment` without what an MPI launcher has put there for its own ranks.
 

@@ -10,6 +10,7 @@ Assign          driver -> root     run these trials, in this order
 Results         root -> driver     attempts have ended; each carries its record, packed for the store
 GroupStuck      member -> driver   the group disagrees about a trial and cannot go on
 Alive           driver -> all      nothing new; said now and then, so that a dead driver is noticed
+Hurry           driver -> root     trials that ask whether they should stop are to end
 Shutdown        driver -> all      no more work
 Left            all -> driver      this rank has nothing more to say
 ==============  =================  ==================================================================
@@ -159,6 +160,22 @@ class Failure(NamedTuple):
     retry: bool = True
 
 
+class Question(NamedTuple):
+    """What all ranks of a group ask its root during a trial.
+
+    Attributes:
+        number: The trial.
+        attempt: Which dispatch of it.
+        call: How many questions there were in it, this one included.
+        topic: What is asked, for messages.
+    """
+
+    number: int
+    attempt: int
+    call: int
+    topic: str
+
+
 class Result(NamedTuple):
     """How an attempt has ended. A named tuple, because there may be a hundred thousand of them a second.
 
@@ -210,6 +227,11 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
+class Hurry:
+    """Trials that ask whether they should stop are to end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """This rank has nothing more to say."""
 
@@ -221,4 +243,4 @@ class Shutdown:
     """No more work."""
 
 
-Message = Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Alive | Shutdown | Left
+Message = Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Alive | Hurry | Shutdown | Left

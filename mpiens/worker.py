@@ -22,6 +22,7 @@ from mpiens.messages import (
     Assignment,
     Failure,
     GroupStuck,
+    Hurry,
     Message,
     Ready,
     Result,
@@ -32,6 +33,7 @@ from mpiens.messages import (
 from mpiens.models.base import GroupContext, Model, Trial
 from mpiens.models.loading import describe_exception
 from mpiens.record import TrialRecord, encode, objective_values, plain_results
+from mpiens.softstop import SoftStop
 from mpiens.trial import TrialState, trial_seed
 from mpiens.watchdog import TimeUp, Watchdog, timed_out
 
@@ -55,6 +57,9 @@ class GroupMember:
         model: What to run.
         label: Called with the trial's number, or None between trials, to mark what the model prints.
         watchdog: Keeps the time limit of trials; None: there is none.
+
+    Attributes:
+        soft_stop: Answers `Trial.should_stop`.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class GroupMember:
         self._limited: Callable[[Assignment], contextlib.AbstractContextManager[None]] = (
             (lambda _: _UNLIMITED) if watchdog is None else watchdog.limited
         )
+        sheltered = None if watchdog is None else watchdog.sheltered
+        self.soft_stop = SoftStop(link.consult, setup.trial_timeout_s, setup.group_timeout_s, sheltered)
         self._trial: Trial | None = None
 
     def set_up(self) -> Ready | SetupFailed | None:
@@ -128,7 +135,8 @@ class GroupMember:
         """Run the model here; what it returned, or why it failed."""
         number = assignment.number
         params = self.setup.model.fixed | assignment.params
-        trial = Trial(self.context, number, assignment.attempt, seed, params)
+        trial = Trial(self.context, number, assignment.attempt, seed, params, self.soft_stop.ask)
+        self.soft_stop.begin(assignment)
         self._label(number)
         guard.mark(number, assignment.attempt)
         self._trial = trial
@@ -207,6 +215,9 @@ class GroupRoot:
 
     def deliver(self, message: Message) -> None:
         """Take in a message of the driver."""
+        if isinstance(message, Hurry):
+            self._member.soft_stop.hurry()
+            return
         if not isinstance(message, Assign):
             raise ProtocolError(f"group {self._context.index} cannot handle {type(message).__name__}")
         self._queue.extend(message.assignments)

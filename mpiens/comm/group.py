@@ -6,6 +6,8 @@ word          from -> to        meaning
 Begin         root -> members   run this trial; None: leave
 Ended         member -> root    my part of it has ended, so
 Agreed        root -> members   everybody's part has ended
+Asked         member -> root    a question of the trial, see `GroupLink.consult`
+Answered      root -> members   its answer; None: the root has ended its part
 ============  ================  =========================================================
 
 MPI's own collectives spin while they wait, so that an idle group would burn its cores; these waits sleep.
@@ -19,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.outbox import Outbox
-from mpiens.errors import WaitTimeout
-from mpiens.messages import Assignment, Failure
+from mpiens.errors import TrialError, WaitTimeout
+from mpiens.messages import Assignment, Failure, Question
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-_BEGIN, _ENDED, _AGREED = 11, 12, 13
+_BEGIN, _ENDED, _AGREED, _ASKED, _ANSWERED = 11, 12, 13, 14, 15
+_LEFT_OUT = "{} has ended its part of the trial without {}; every rank of a group must call it, equally often"
 
 
 class GroupLink:
@@ -98,6 +101,54 @@ class GroupLink:
             return [failure]
         return self._collect(failure, timeout_s, number, phase, waiting, has_exited)
 
+    def consult(self, question: Question, decide: Callable[[], bool], timeout_s: float) -> bool:
+        """Have the root decide something. To be called on every rank of the group alike.
+
+        Args:
+            question: The same everywhere.
+            decide: Called on the root, when all have asked.
+            timeout_s: Bound of the wait for the others.
+
+        Returns:
+            The root's answer, on every rank.
+
+        Raises:
+            TrialError: A rank has ended the trial without asking.
+            WaitTimeout: A rank has not asked within the bound.
+        """
+        if self.size == 1:
+            return decide()
+        if self.rank:
+            self._send(0, _ASKED, tuple(question))
+            return self._await_word(0, _ANSWERED, question, timeout_s)
+        end_s = time.monotonic() + timeout_s
+        for member in range(1, self.size):
+            self._await_word(member, _ASKED, question, max(0.0, end_s - time.monotonic()))
+        answer = decide()
+        for member in range(1, self.size):
+            self._send(member, _ANSWERED, (*question, answer))
+        return answer
+
+    def _await_word(self, source: int, tag: int, question: Question, timeout_s: float) -> bool:
+        """The next word about this question; those that are left of earlier trials are thrown away."""
+        assert self._comm is not None
+        end_s, backoff = time.monotonic() + timeout_s, Backoff()
+        while True:
+            if self._comm.iprobe(source, tag):
+                *about, answer = (*self._comm.recv(source=source, tag=tag), True)[: len(question) + 1]
+                if tuple(about) == tuple(question):
+                    if answer is None:
+                        raise TrialError(_LEFT_OUT.format("the group's root", question.topic))
+                    return bool(answer)
+            elif self.rank == 0 and self._comm.iprobe(source, _ENDED):
+                raise TrialError(_LEFT_OUT.format(f"member {source} of the group", question.topic))
+            elif time.monotonic() > end_s:
+                phase = f"waiting for member {source} of the group to call {question.topic}"
+                hint = "every rank of the group must call it, equally often"
+                raise WaitTimeout(self._world_rank, phase, timeout_s, question.number, hint)
+            else:
+                backoff.pause()
+
     def _collect(
         self,
         failure: Failure | None,
@@ -136,11 +187,19 @@ class GroupLink:
                     number,
                     f"another member {cause}",
                 )
+            self._refuse_questions()
             waiting(now_s - start_s)
             backoff.pause()
         for member in range(1, self.size):
             self._send(member, _AGREED, None)
         return [failures[rank] for rank in range(self.size)]
+
+    def _refuse_questions(self) -> None:
+        """As the root that has ended its part: nobody must wait for an answer."""
+        assert self._comm is not None
+        for member in range(1, self.size):
+            while self._comm.iprobe(member, _ASKED):
+                self._send(member, _ANSWERED, (*self._comm.recv(source=member, tag=_ASKED), None))
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every word said has left this rank.

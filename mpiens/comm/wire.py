@@ -11,6 +11,7 @@ from mpiens.messages import (
     Assign,
     Assignment,
     GroupStuck,
+    Hurry,
     Left,
     Message,
     Ready,
@@ -50,7 +51,7 @@ def _fields(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names)
 
 
-_PLAIN: tuple[type[Any], ...] = (Setup, Ready, SetupFailed, GroupStuck, Alive, Shutdown, Left)
+_PLAIN: tuple[type[Any], ...] = (Setup, Ready, SetupFailed, GroupStuck, Alive, Hurry, Shutdown, Left)
 _PACK: dict[type[Any], tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     Assign: ("Assign", _pack_assign),
     Results: ("Results", _pack_results),

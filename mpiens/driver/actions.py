@@ -70,6 +70,11 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Hurry:
+    """Let running trials that ask whether they should stop do so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The run has ended.
 
@@ -84,4 +89,4 @@ class Shutdown:
     is_usage: bool = False
 
 
-Action = Ask | Dispatch | RecordFailure | NoteRetry | Tell | Checkpoint | Shutdown
+Action = Ask | Dispatch | RecordFailure | NoteRetry | Tell | Checkpoint | Hurry | Shutdown

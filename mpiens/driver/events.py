@@ -67,7 +67,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Somebody wants the run to end early.
+    """Somebody wants the run to end early: the first time when running trials have ended, the second time at once.
 
     Attributes:
         reason: For the summary, such as ``SIGTERM``.

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
+from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, Hurry, NoteRetry, RecordFailure, Shutdown, Tell
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
 from mpiens.driver.start import Start
+from mpiens.driver.stopping import Stopping
 from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
 from mpiens.history import FailedAttempt, extended
@@ -65,6 +66,9 @@ class DriverConfig:
         maximize: Direction of the first objective.
         is_adaptive: The sampler learns from results, so that queueing far ahead would cost search quality.
         start_timeout_s: How long a group may take to be set up.
+        drain_s: How long running trials may take when the run must stop.
+        deadline_s: When the job will be ended from outside, on the clock of the ticks; None: never.
+        wind_down_s: How long before that it begins to stop.
     """
 
     total: int
@@ -75,6 +79,9 @@ class DriverConfig:
     maximize: bool = False
     is_adaptive: bool = False
     start_timeout_s: float = 3600.0
+    drain_s: float = 300.0
+    deadline_s: float | None = None
+    wind_down_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -109,6 +116,7 @@ class Driver:
     Attributes:
         tally: Counts so far.
         phase: Where the run is.
+        stopping: Why and until when it stops, if it does.
     """
 
     def __init__(self, config: DriverConfig, start: Start | None = None) -> None:
@@ -131,7 +139,7 @@ class Driver:
         # Dense at first, so that the first results can be read soon.
         self._checkpoint_in_s = min(FIRST_CHECKPOINT_S, config.checkpoint_every_s)
         self._blame = ("", False)
-        self._stop_reason = ""
+        self.stopping = Stopping(config.drain_s, config.deadline_s, config.wind_down_s)
         self._handlers: dict[type[Any], Callable[[Any, list[Action]], None]] = {
             Stored: self._on_stored,
             Failed: self._on_failed,
@@ -287,6 +295,8 @@ class Driver:
                 if self._suspects:
                     self._suspects.discard(result.number)
                 self.tally.count(result, trial.params, maximize)
+                if result.state is TrialState.COMPLETE:
+                    self.stopping.took(result.elapsed_s)
                 told.append(FinishedTrial(result.number, result.state, result.values))
         self._release(event.group, event.results)
         if not told:
@@ -313,6 +323,8 @@ class Driver:
 
     def _on_tick(self, event: Tick, actions: list[Action]) -> None:
         self._start_s = event.now_s if self._start_s is None else self._start_s
+        self.stopping.tick(event.now_s)
+        self._follow_stopping(actions)
         if self._unheard and event.now_s - self._start_s > self.config.start_timeout_s:
             for group in list(self._unheard):
                 error = f"not set up after {self.config.start_timeout_s:g} s; its imports or its set-up hang"
@@ -324,9 +336,15 @@ class Driver:
             self._checkpoint_due_s = event.now_s + self._checkpoint_in_s
             actions.append(Checkpoint())
 
-    def _on_stop(self, event: StopRequested, actions: list[Action]) -> None:  # noqa: ARG002
-        self.phase = Phase.DRAINING
-        self._stop_reason = event.reason
+    def _on_stop(self, event: StopRequested, actions: list[Action]) -> None:
+        self.stopping.request(event.reason)
+        self._follow_stopping(actions)
+
+    def _follow_stopping(self, actions: list[Action]) -> None:
+        if self.stopping.has_begun:
+            self.phase = Phase.DRAINING
+        if self.stopping.must_hurry():
+            actions.append(Hurry())
 
     def _current(self, group: int, result: Result) -> _LiveTrial | None:
         """The trial that this is a result of; None when the attempt has been given up meanwhile."""
@@ -455,8 +473,19 @@ class Driver:
         elif not self._groups and not self._unheard:
             error, is_usage = self._blame
             self._shut_down(Shutdown("failed", error, is_usage), actions)
-        elif self.phase is Phase.DRAINING and not self.running:
-            self._shut_down(Shutdown("stopped", self._stop_reason), actions)
+        elif self.phase is Phase.DRAINING and (not self.running or self.stopping.is_over):
+            self._leave_running()
+            self._shut_down(Shutdown("stopped", self.stopping.reason), actions)
+
+    def _leave_running(self) -> None:
+        """Attempts that are left at the end are no attempts: their trials run again, as if they had not been sent."""
+        for group in self._groups.values():
+            for number in group.in_flight:
+                trial = self._live[number]
+                trial.advance(TrialEvent.REQUEUED)
+                trial.attempt -= 1
+                self._waiting.append(trial)
+            group.in_flight.clear()
 
     def _shut_down(self, action: Shutdown, actions: list[Action]) -> None:
         self.phase = Phase.STOPPED

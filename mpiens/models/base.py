@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -42,12 +42,21 @@ class Trial:
         comm (mpi4py.MPI.Intracomm): The group's communicator.
     """
 
-    def __init__(self, context: GroupContext, number: int, attempt: int, seed: int, params: Params) -> None:
+    def __init__(
+        self,
+        context: GroupContext,
+        number: int,
+        attempt: int,
+        seed: int,
+        params: Params,
+        ask_stop: Callable[[], bool] | None = None,
+    ) -> None:
         self.params = params
         self.number = number
         self.attempt = attempt
         self.seed = seed
         self.comm = context.comm
+        self._ask_stop = ask_stop
         self._has_exited = False
         self._run_dir = context.run_dir
 
@@ -83,13 +92,21 @@ class Trial:
         """
         raise TrialError("trial.should_prune: this version of mpiens does not prune; remove the call")
 
-    def should_stop(self) -> NoReturn:
-        """Not available in this version: soft time-outs.
+    def should_stop(self) -> bool:
+        """True when the model should return what it has: it will be ended soon.
+
+        That is so when nine tenths of ``limits.trial_timeout`` have passed, when the run is stopping and nine tenths
+        of the time that running trials still have (``limits.drain``) have passed, or when the run stops at once. What
+        the model returns then counts like any other result; to have the trial fail, raise an exception instead.
+
+        Every rank of the group must call it, equally often, and all get the same answer. In a group of several ranks a
+        call waits for the others, at most ``limits.group_timeout``, and costs two messages per member.
 
         Raises:
-            TrialError: Always.
+            TrialError: A rank of the group has ended the trial without calling it.
+            WaitTimeout: A rank of the group has not called it in time.
         """
-        raise TrialError("trial.should_stop: this version of mpiens has no time-outs; remove the call")
+        return self._ask_stop is not None and self._ask_stop()
 
 
 class Model(Protocol):

@@ -7,27 +7,31 @@ members of groups or idle. A world of one rank does both in turn.
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
+import os
 import traceback
 from collections.abc import Callable
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from mpiens.comm.mpi import connect
+from mpiens.environment import launcher_kills_on_signal, rank_by_launcher, size_by_launcher
 from mpiens.errors import EXIT_FAILED, MpiensError
+from mpiens.runtime.signals import StopSignals
 
 if TYPE_CHECKING:
     from mpiens.runtime.observer import Ending, Observer
     from mpiens.runtime.order import Order
+    from mpiens.runtime.walltime import Allotment
 
 
-def run_rank(order: Order, make_observer: Callable[[], Observer]) -> Ending | None:
+def run_rank(
+    order: Order, make_observer: Callable[[], Observer], ask_scheduler: Callable[[], Allotment]
+) -> Ending | None:
     """This rank's part of the run.
 
     Args:
         order: What to run; the same on every rank, but only rank 0 reads files.
         make_observer: Who watches; called on rank 0 only.
+        ask_scheduler: When the job will be ended; called on rank 0 only.
 
     Returns:
         How the run has ended on rank 0, None on the other ranks.
@@ -35,14 +39,21 @@ def run_rank(order: Order, make_observer: Callable[[], Observer]) -> Ending | No
     Raises:
         MpiensError: On rank 0 only: the run cannot start, or cannot go on.
     """
+    rank, size = rank_by_launcher(os.environ) or 0, size_by_launcher(os.environ) or 1
+    signals = StopSignals(rank, size, launcher_kills_on_signal(os.environ))
+    # Before MPI: a launcher sends them to all ranks, and by default they end the process.
+    signals.install()
     world = connect()
-    _take_signals(world.rank)
+    if (rank, size) != (world.rank, world.size):  # a launcher that does not tell
+        signals.release()
+        signals = StopSignals(world.rank, world.size)
+        signals.install()
     try:
         if world.rank == 0:
             # Ranks that serve must not pay for what only the driver imports.
             from mpiens.runtime.lead import lead
 
-            return lead(world, order, make_observer())
+            return lead(world, order, make_observer(), signals, ask_scheduler)
         from mpiens.runtime.serve import serve
 
         serve(world)
@@ -54,16 +65,6 @@ def run_rank(order: Order, make_observer: Callable[[], Observer]) -> Ending | No
             with contextlib.suppress(OSError):
                 traceback.print_exc()
         world.abort(EXIT_FAILED, f"mpiens: rank {world.rank} cannot go on: {type(error).__name__}: {error}")
+    finally:
+        signals.release()
     return None
-
-
-def _take_signals(rank: int) -> None:
-    """Rank 0 ends the run on SIGINT and SIGTERM; the others, which launchers send them to as well, leave it to it."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a handler
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt if rank == 0 else signal.SIG_IGN)

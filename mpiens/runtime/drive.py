@@ -9,17 +9,19 @@ from typing import Any
 
 from mpiens import guard
 from mpiens.comm.backoff import Backoff
-from mpiens.comm.base import Transport
+from mpiens.comm.base import Envelope, Transport
 from mpiens.driver import Driver, Start
-from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Tell
+from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, Hurry, NoteRetry, RecordFailure, Tell
 from mpiens.driver.actions import Shutdown as EndRun
-from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, Stored, Tick
+from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
 from mpiens.errors import MpiensError, ProtocolError, StoreError
 from mpiens.messages import Alive, Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
+from mpiens.messages import Hurry as HurryUp
 from mpiens.record import TrialRecord, encode
 from mpiens.runtime.logbook import Logbook
 from mpiens.runtime.observer import Ending, Observer, Snapshot
 from mpiens.runtime.prepare import Job
+from mpiens.runtime.signals import Interrupted, StopSignals
 from mpiens.store.base import RunState, Store
 from mpiens.trial import TrialState, trial_seed
 
@@ -39,6 +41,7 @@ class Drive:
         start: What earlier processes have left, or None.
         transport: The way to the groups' roots.
         observer: Who watches.
+        signals: What asks the run to stop.
     """
 
     def __init__(
@@ -49,12 +52,15 @@ class Drive:
         start: Start | None,
         transport: Transport,
         observer: Observer,
+        signals: StopSignals,
     ) -> None:
         self._job = job
         self._store = store
         self._logbook = logbook
         self._transport = transport
         self._observer = observer
+        self._signals = signals
+        self._stop_noted = False
         self._driver = Driver(job.driver, start)
         self._done_before = self._driver.tally.done
         self._outgoing: list[Dispatch] = []
@@ -77,6 +83,7 @@ class Drive:
             NoteRetry: self._note_retry,
             Tell: self._tell,
             Checkpoint: self._checkpoint,
+            Hurry: self._hurry,
             EndRun: self._note_end,
         }
 
@@ -109,11 +116,8 @@ class Drive:
         # From here on the run can go on from its directory alone.
         self._logbook.checkpoint(self._driver)
         guard.remove_deaths(self._job.run_dir)
-        try:
-            end = self._loop()
-        except KeyboardInterrupt:
-            end = EndRun("stopped", "interrupted")
-        return self._finish(end)
+        self._signals.count()
+        return self._finish(self._loop())
 
     def _loop(self) -> EndRun:
         backoff = Backoff()
@@ -123,6 +127,7 @@ class Drive:
             now_s = time.monotonic()
             if now_s - self._last_tick_s >= TICK_S:
                 events.append(self._tick(now_s))
+            events += map(StopRequested, self._signals.take())
             if events:
                 self._handle(events)
                 backoff.reset()
@@ -132,13 +137,22 @@ class Drive:
                 backoff.pause()
         return self._end
 
+    def beat(self) -> None:
+        """What the loop does as time passes, for a world of one rank while its trial runs."""
+        now_s = time.monotonic()
+        events: list[Event] = list(map(StopRequested, self._signals.take()))
+        if now_s - self._last_tick_s >= TICK_S:
+            events.append(self._tick(now_s))
+        if events and self._end is None:
+            self._handle(events)
+
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def _receive(self) -> list[Event]:
         """All messages that have arrived, as events; results are stored on the way."""
         events: list[Event] = []
         end_s = time.monotonic() + _DRAIN_S
-        while (envelope := self._transport.poll()) is not None:
+        while (envelope := self._poll()) is not None:
             message = envelope.message
             if isinstance(message, Results):
                 self._take_in(message, events)
@@ -147,6 +161,12 @@ class Drive:
             if time.monotonic() > end_s:
                 break
         return events
+
+    def _poll(self) -> Envelope | None:
+        try:
+            return self._transport.poll()
+        except Interrupted:
+            return None  # the signals say the rest
 
     def _take_in(self, message: Results, events: list[Event]) -> None:
         stored = tuple([result for result in message.results if result.record])
@@ -201,6 +221,7 @@ class Drive:
             answer = self._actions[type(action)](action)
             if answer is not None:
                 actions.extend(self._driver.handle(answer))
+        self._note_stop()
         self._logbook.flush()
         for dispatch in self._outgoing:
             self._transport.send(self._roots[dispatch.group], Assign(dispatch.assignments))
@@ -262,6 +283,23 @@ class Drive:
 
     def _checkpoint(self, action: Checkpoint) -> None:  # noqa: ARG002
         self._checkpoint_due = True
+
+    def _hurry(self, action: Hurry) -> None:  # noqa: ARG002
+        for root in self._roots:
+            self._transport.send(root, HurryUp())
+
+    def _note_stop(self) -> None:
+        """Say once that the run is stopping."""
+        stopping = self._driver.stopping
+        if stopping.until_s is None or self._stop_noted:
+            return
+        self._stop_noted = True
+        if self._driver.running:
+            left_s = max(0.0, stopping.until_s - time.monotonic())
+            self._observer.noted(
+                f"{stopping.reason}: no new trials; those that are running have {left_s:.0f} s; "
+                "another signal stops at once"
+            )
 
     def _note_end(self, action: EndRun) -> None:
         self._end = action

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from mpiens import guard
 from mpiens.comm.backoff import Backoff
@@ -25,6 +26,8 @@ from mpiens.runtime.prepare import Job, open_store, prepare
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
 from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member, make_watchdog
+from mpiens.runtime.signals import StopSignals
+from mpiens.runtime.walltime import Allotment, with_deadline
 from mpiens.samplers.grid import GridSampler
 from mpiens.store import FileStore, packed_size
 from mpiens.watchdog import read_kills
@@ -33,7 +36,9 @@ from mpiens.worker import GroupRoot
 _HASTE_TIMEOUT_S = 2.0
 
 
-def lead(world: World, order: Order, observer: Observer) -> Ending:
+def lead(
+    world: World, order: Order, observer: Observer, signals: StopSignals, ask_scheduler: Callable[[], Allotment]
+) -> Ending:
     """As rank 0: prepare and drive the run, and hold its directory meanwhile.
 
     Does not return when ranks do not leave: then the whole job is ended, after all files are complete.
@@ -43,14 +48,21 @@ def lead(world: World, order: Order, observer: Observer) -> Ending:
     """
     lock = RunLock()
     try:
-        return _lead(world, order, observer, lock)
+        return _lead(world, order, observer, signals, ask_scheduler, lock)
     finally:
         lock.release()
 
 
-def _lead(world: World, order: Order, observer: Observer, lock: RunLock) -> Ending:
+def _lead(
+    world: World,
+    order: Order,
+    observer: Observer,
+    signals: StopSignals,
+    ask_scheduler: Callable[[], Allotment],
+    lock: RunLock,
+) -> Ending:
     try:
-        job = prepare(order, world.size, lock)
+        job = with_deadline(prepare(order, world.size, lock), ask_scheduler)
         for warning in job.warnings:
             observer.warned(warning)
         ending = _ended_before(job)
@@ -67,10 +79,10 @@ def _lead(world: World, order: Order, observer: Observer, lock: RunLock) -> Endi
         _dismiss(world, observer, error.exit_status, f"mpiens: {error}")
         raise
     if job.layout.is_serial:
-        return _run_serially(world, job, store, begin, observer)
+        return _run_serially(world, job, store, begin, observer, signals)
     for rank in range(1, world.size):
         world.transport.send(rank, job.setup)
-    drive = Drive(job, store, *begin, world.transport, observer)
+    drive = Drive(job, store, *begin, world.transport, observer, signals)
     try:
         ending = drive.run()
     except MpiensError as error:
@@ -153,7 +165,12 @@ def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_
 
 
 def _run_serially(
-    world: World, job: Job, store: FileStore, begin: tuple[Logbook, Start | None], observer: Observer
+    world: World,
+    job: Job,
+    store: FileStore,
+    begin: tuple[Logbook, Start | None],
+    observer: Observer,
+    signals: StopSignals,
 ) -> Ending:
     """The one rank drives and simulates in turn."""
     log = RunLog(job.run_dir, world.rank)
@@ -164,10 +181,21 @@ def _run_serially(
         )
         transport = LoopbackTransport()
         root = GroupRoot(member, transport.say)
-        transport.connect(root.deliver, root.work)
+        drive = Drive(job, store, *begin, transport, observer, signals)
+
+        def work() -> bool:
+            with signals.interrupting():
+                return root.work()
+
+        def listen() -> None:
+            with signals.waiting():
+                drive.beat()
+
+        transport.connect(root.deliver, work)
+        member.soft_stop.listen = listen
         observer.take_terminal(log.terminal)
         view = member.set_up()
         transport.say(view if view is not None else Ready(0))
-        return Drive(job, store, *begin, transport, observer).run()
+        return drive.run()
     finally:
         log.close()

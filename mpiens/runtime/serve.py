@@ -135,6 +135,7 @@ def _join(world: World, lifeline: Lifeline, setup: Setup, index: int, log: RunLo
         assert view is not None
         world.transport.send(0, view)
         if isinstance(view, Ready):
+            member.soft_stop.listen = lambda: _listen(lifeline, root, member)
             _lead_group(lifeline, root)
         root.leave()
         link.flush(LEAVE_TIMEOUT_S)
@@ -142,6 +143,14 @@ def _join(world: World, lifeline: Lifeline, setup: Setup, index: int, log: RunLo
         stuck = view if isinstance(view, SetupFailed) else member.follow(lifeline.listen)
         if stuck is not None:
             world.transport.send(0, stuck)
+
+
+def _listen(lifeline: Lifeline, root: GroupRoot, member: GroupMember) -> None:
+    """During a trial: what does the driver have to say?"""
+    while (message := lifeline.poll()) is not None and not lifeline.is_over:
+        root.deliver(message)
+    if lifeline.is_over:
+        member.soft_stop.hurry()
 
 
 def _lead_group(lifeline: Lifeline, root: GroupRoot) -> None:

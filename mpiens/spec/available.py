@@ -39,10 +39,7 @@ UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
         "remove it",
     ),
     "store.writers": (lambda spec: spec.store.writers > 0, "use writers: 0"),
-    # Its default is not acted on either, so that it must not be promised.
-    "limits.drain": (lambda spec: "drain" in spec.limits.model_fields_set, "remove it"),
     "job": (lambda spec: spec.job is not None, "remove it; it is for job scripts, which come later"),
-    "limits.walltime": (lambda spec: spec.limits.walltime != "auto", "use walltime: auto"),
 }
 """Refused when the condition holds; and what to do instead."""
 

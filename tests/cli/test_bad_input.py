@@ -350,7 +350,7 @@ def test_an_interrupted_run_keeps_what_is_finished(tmp_path: Path, ranks: int) -
         assert (file["trials/state"][()] == 1).all()
     if not (ranks and is_open_mpi()):  # its launcher returns 1 whatever the ranks return after a signal
         assert run.returncode == 75
-        assert "small: stopped: interrupted" in said
+        assert "small: stopped: SIGINT" in said
 
 
 @pytest.mark.mpi

@@ -56,7 +56,7 @@ def test_a_missing_file_of_a_command(folder: Path, small: str) -> None:
 def test_what_is_acted_on(small: str, full: str) -> None:
     check_available(parse_spec(small, "spec.yaml", ["search.repeats=3", "groups={size: 2, max_concurrent: 3}"]))
     without_job = full.partition("\njob:")[0]
-    check_available(parse_spec(without_job.replace(", drain: 5m", ""), "spec.yaml"))
+    check_available(parse_spec(without_job, "spec.yaml"))
     check_available(parse_spec(small, "spec.yaml", ["model={netpyne: init.py, reuse: false, seeds: fixed}"]))
     check_available(
         parse_spec(small, "spec.yaml", ["search={algorithm: random, trials: 3, batch: 2, options: {seed: 1}}"])
@@ -67,7 +67,6 @@ def test_message(full: str) -> None:
     with pytest.raises(UnavailableError) as caught:
         check_available(parse_spec(full, "spec.yaml"))
     assert str(caught.value).splitlines() == [
-        "spec.yaml:28: limits.drain: valid, but this version of mpiens does not act on it yet; remove it",
         "spec.yaml:29: job: valid, but this version of mpiens does not act on it yet; remove it; "
         "it is for job scripts, which come later",
     ]
@@ -89,8 +88,6 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
         ("search.options.x=1", "search.options"),
         ("search={algorithm: own.py:Sampler, trials: 3}", "search.algorithm"),
         ("store.writers=1", "store.writers"),
-        ("limits.walltime=4h", "limits.walltime"),
-        ("limits.drain=5m", "limits.drain"),
     ],
 )
 def test_each_unavailable_part(small: str, override: str, key: str) -> None:
