@@ -71,9 +71,12 @@ class StopRequested:
 
     Attributes:
         reason: For the summary, such as ``SIGTERM``.
+        may_be_loss: It may be that a launcher ends all ranks because one was killed. Then running attempts count,
+            because one of them may have killed it.
     """
 
     reason: str
+    may_be_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)

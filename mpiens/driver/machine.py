@@ -139,6 +139,7 @@ class Driver:
         # Dense at first, so that the first results can be read soon.
         self._checkpoint_in_s = min(FIRST_CHECKPOINT_S, config.checkpoint_every_s)
         self._blame = ("", False)
+        self._may_have_lost = False
         self.stopping = Stopping(config.drain_s, config.deadline_s, config.wind_down_s)
         self._handlers: dict[type[Any], Callable[[Any, list[Action]], None]] = {
             Stored: self._on_stored,
@@ -338,6 +339,7 @@ class Driver:
 
     def _on_stop(self, event: StopRequested, actions: list[Action]) -> None:
         self.stopping.request(event.reason)
+        self._may_have_lost |= event.may_be_loss
         self._follow_stopping(actions)
 
     def _follow_stopping(self, actions: list[Action]) -> None:
@@ -474,7 +476,8 @@ class Driver:
             error, is_usage = self._blame
             self._shut_down(Shutdown("failed", error, is_usage), actions)
         elif self.phase is Phase.DRAINING and (not self.running or self.stopping.is_over):
-            self._leave_running()
+            if not self._may_have_lost:
+                self._leave_running()
             self._shut_down(Shutdown("stopped", self.stopping.reason), actions)
 
     def _leave_running(self) -> None:

@@ -127,7 +127,7 @@ class Drive:
             now_s = time.monotonic()
             if now_s - self._last_tick_s >= TICK_S:
                 events.append(self._tick(now_s))
-            events += map(StopRequested, self._signals.take())
+            events += [StopRequested(*wish) for wish in self._signals.take()]
             if events:
                 self._handle(events)
                 backoff.reset()
@@ -140,7 +140,7 @@ class Drive:
     def beat(self) -> None:
         """What the loop does as time passes, for a world of one rank while its trial runs."""
         now_s = time.monotonic()
-        events: list[Event] = list(map(StopRequested, self._signals.take()))
+        events: list[Event] = [StopRequested(*wish) for wish in self._signals.take()]
         if now_s - self._last_tick_s >= TICK_S:
             events.append(self._tick(now_s))
         if events and self._end is None:

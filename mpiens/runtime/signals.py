@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 SAME_S = 1.0
 """Signals that come together are one: a scheduler signals all processes of a job, and the launcher forwards its own."""
@@ -18,6 +18,13 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 class Interrupted(BaseException):
     """The second signal has come while this process simulates. Not an `Exception`, because models catch those."""
+
+
+class StopWish(NamedTuple):
+    """A signal, as `mpiens.driver.events.StopRequested` has it, which ranks other than 0 must not import."""
+
+    reason: str
+    may_be_loss: bool = False
 
 
 class StopSignals:
@@ -37,7 +44,7 @@ class StopSignals:
         self._is_alone = size == 1
         self._is_hasty = is_hasty
         self._before: dict[signal.Signals, Any] = {}
-        self._arrived: list[str] = []
+        self._arrived: list[StopWish] = []
         self._count = 0
         self._first_s = 0.0
         self._is_counting = False
@@ -58,8 +65,8 @@ class StopSignals:
         """From here on signals are counted, for `take`."""
         self._is_counting = True
 
-    def take(self) -> list[str]:
-        """Names of the signals that have come since the last time."""
+    def take(self) -> list[StopWish]:
+        """What has been asked for since the last time."""
         arrived, self._arrived = self._arrived, []
         return arrived
 
@@ -92,8 +99,13 @@ class StopSignals:
         if self._count == 1 and not self._is_alone and now_s - self._first_s < SAME_S:
             return
         self._first_s = now_s
-        times = 2 if self._is_hasty and number != signal.SIGUSR1 else 1
-        self._count += times
-        self._arrived += [signal.Signals(number).name] * times
+        name = signal.Signals(number).name
+        if self._is_hasty and number != signal.SIGUSR1:
+            reason = f"{name} from the launcher, which has been stopped or has lost a rank"
+            asked = [StopWish(reason, may_be_loss=True)] * 2
+        else:
+            asked = [StopWish(name)]
+        self._count += len(asked)
+        self._arrived += asked
         if self._interrupts and self._count > 1:
             raise Interrupted

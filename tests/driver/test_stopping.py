@@ -57,6 +57,13 @@ def test_the_second_request_stops_at_once() -> None:
     assert [row[1:3] for row in driver.unfinished()] == [(0, -1), (0, -1)]
 
 
+def test_attempts_count_when_a_rank_may_have_been_killed() -> None:
+    driver = started()
+    stop = StopRequested("SIGTERM", may_be_loss=True)
+    assert after(driver, stop, stop) == [Shutdown("stopped", "SIGTERM")]
+    assert [row[1:3] for row in driver.unfinished()] == [(1, 0), (1, 1)]
+
+
 def test_the_deadline_is_no_request() -> None:
     driver = started(drain_s=50.0, deadline_s=200.0, wind_down_s=40.0)
     after(driver, done(0))

@@ -109,7 +109,8 @@ def test_what_mpiexec_makes_of_other_signals(number: signal.Signals, tmp_path: P
         status = job.wait(TIMEOUT_S)
     if is_open_mpi():  # kills the ranks after half a second: there is just time to stop at once
         assert status != 0
-        assert json.loads((tmp_path / "small.run" / "status.json").read_text())["reason"] in (number.name, "")
+        reason = json.loads((tmp_path / "small.run" / "status.json").read_text())["reason"]
+        assert reason in ("", "SIGTERM from the launcher, which has been stopped or has lost a rank")
     else:
         assert status == 75
         assert finished(tmp_path) == 2
