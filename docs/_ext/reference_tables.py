@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from mpiens.cli import PLANNED, verbs
 from mpiens.spec import available, quantities
 from mpiens.spec.algorithms import ALGORITHMS
-from mpiens.spec.schema import Spec
+from mpiens.spec.schema import ALIASES, Spec
 
 _NAMED_TYPES = (
     (quantities.AutoDuration, "duration, or `auto`"),
@@ -147,9 +147,10 @@ def _unavailable(path: str) -> str:
 def _algorithms() -> Iterator[str]:
     built = [f"`{name}`" for name in ALGORITHMS if name in available.ALGORITHMS_BUILT]
     others = [f"`{name}`" for name in ALGORITHMS if name not in available.ALGORITHMS_BUILT]
-    yield f"This version runs {', '.join(built)}."
+    yield f"This version runs {', '.join(built)}, and a class of your own, `my_module.py:MySampler`."
     if others:
-        yield f"These names are known and refused until they are built: {', '.join(others)}, `my_module.py:MySampler`."
+        yield f"These names are known and refused until they are built: {', '.join(others)}."
+    yield f"Other names: {', '.join(f'`{name}` is `{meant}`' for name, meant in ALIASES.items())}."
 
 
 def _cli_page() -> Iterator[str]:

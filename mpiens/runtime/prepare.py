@@ -182,7 +182,7 @@ def make_sampler(loaded: LoadedSpec) -> Sampler:
         SpecError: It does not fit the space; with file and line.
     """
     try:
-        return build_sampler(loaded.spec, loaded.space)
+        return build_sampler(loaded.spec, loaded.space, loaded.folder)
     except SpecError as error:
         raise error.within(loaded.file, loaded.lines) from error
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Plan, Sampler
+from mpiens.samplers.options import check_options
+from mpiens.spec.algorithms import WITHOUT_OBJECTIVE
 
 if TYPE_CHECKING:
     from mpiens.space import Space
@@ -14,49 +19,72 @@ if TYPE_CHECKING:
 
 __all__ = ["FinishedTrial", "Past", "PastTrial", "Plan", "Sampler", "build_sampler", "is_adaptive"]
 
-Builder = Callable[["Plan", "Space", "Spec"], Sampler]
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a sampler may be made for.
+
+    Attributes:
+        spec: What is asked for.
+        space: Its points.
+        folder: The spec's folder.
+    """
+
+    spec: Spec
+    space: Space
+    folder: Path
 
 
-def _grid(plan: Plan, space: Space, spec: Spec) -> Sampler:  # noqa: ARG001
+def _grid(plan: Plan, place: Place) -> Sampler:
     from mpiens.samplers.grid import GridSampler
 
-    return GridSampler(space.parts(), spec.search.repeats)
+    check_options(plan.algorithm, plan.options, ())
+    return GridSampler(place.space.parts(), place.spec.search.repeats)
 
 
-def _independent(plan: Plan, space: Space, spec: Spec) -> Sampler:  # noqa: ARG001
-    from mpiens.samplers.optuna import IndependentSampler
+def _shuffled(plan: Plan, place: Place) -> Sampler:
+    from mpiens.samplers.shuffled import ShuffledGridSampler
 
-    return IndependentSampler(plan, space.searchable())
-
-
-def _optuna(plan: Plan, space: Space, spec: Spec) -> Sampler:  # noqa: ARG001
-    from mpiens.samplers.optuna import OptunaSampler
-
-    return OptunaSampler(plan, space.searchable())
+    return ShuffledGridSampler(plan, place.space.grid(), place.spec.search.repeats)
 
 
-_BUILDERS: dict[str, Builder] = {
-    "grid": _grid,
-    "random": _independent,
-    "tpe": _optuna,
-    "gp": _optuna,
-    "cmaes": _optuna,
-    "nsga2": _optuna,
-    "nsga3": _optuna,
+def _custom(plan: Plan, place: Place) -> Sampler:
+    from mpiens.samplers.custom import CustomSampler
+
+    return CustomSampler(plan, plan.algorithm, place.spec.space, place.space.names, place.folder)
+
+
+_CLASSES = {
+    "random": "optuna:IndependentSampler",
+    "tpe": "optuna:OptunaSampler",
+    "gp": "optuna:OptunaSampler",
+    "cmaes": "optuna:OptunaSampler",
+    "nsga2": "optuna:OptunaSampler",
+    "nsga3": "optuna:OptunaSampler",
+    "qmc": "lowdisc:SequenceSampler",
+    "lhs": "lowdisc:LatinHypercubeSampler",
+    "nevergrad": "nevergrad:NevergradSampler",
+    "bayesopt": "bayesopt:BayesOptSampler",
+    "hyperopt": "hyperopt:HyperoptSampler",
+    "pymoo": "pymoo:PymooSampler",
 }
+"""Module and class for algorithms that search domains. Imported when one is asked for: nobody pays for the others."""
+
+_BUILDERS: dict[str, Callable[[Plan, Place], Sampler]] = {"grid": _grid, "brute_force": _shuffled}
 
 
 def is_adaptive(algorithm: str) -> bool:
     """True for samplers that learn from results."""
-    return algorithm not in ("grid", "random", "brute_force", "lhs", "qmc")
+    return algorithm not in WITHOUT_OBJECTIVE
 
 
-def build_sampler(spec: Spec, space: Space, earlier: Sequence[PastTrial] = ()) -> Sampler:
+def build_sampler(spec: Spec, space: Space, folder: Path = Path(), earlier: Sequence[PastTrial] = ()) -> Sampler:
     """The sampler that the spec asks for.
 
     Args:
         spec: What is asked for.
         space: Its points.
+        folder: The spec's folder.
         earlier: Trials of earlier runs, which a sampler that learns is told first.
 
     Raises:
@@ -76,4 +104,10 @@ def build_sampler(spec: Spec, space: Space, earlier: Sequence[PastTrial] = ()) -
         start=start,
         earlier=earlier,
     )
-    return _BUILDERS[search.algorithm](plan, space, spec)
+    name = search.algorithm
+    if name in _CLASSES:
+        module, _, kind = _CLASSES[name].partition(":")
+        make = getattr(import_module(f"mpiens.samplers.{module}"), kind)
+        sampler: Sampler = make(plan, space.searchable())
+        return sampler
+    return _BUILDERS.get(name, _custom)(plan, Place(spec, space, folder))

@@ -9,6 +9,10 @@ from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Plan
 
 
+class NoMorePoints(Exception):
+    """A sampler has given all its points."""
+
+
 class AdaptiveSampler(ABC):
     """Chooses points one by one.
 
@@ -36,7 +40,11 @@ class AdaptiveSampler(ABC):
 
     @abstractmethod
     def choose(self, number: int) -> Params:
-        """The point with this number, and remember that it is being tried."""
+        """The point with this number, and remember that it is being tried.
+
+        Raises:
+            NoMorePoints: There are no more, before `total`.
+        """
 
     @abstractmethod
     def adopt(self, number: int, params: Params) -> None:
@@ -64,7 +72,13 @@ class AdaptiveSampler(ABC):
 
     def ask(self, n: int) -> list[Params]:
         """The next points, `n` at most; fewer only when no more are left."""
-        return [self._next() for _ in range(min(n, self.total - self._asked))]
+        points: list[Params] = []
+        try:
+            while len(points) < n and self._asked < self.total:
+                points.append(self._next())
+        except NoMorePoints:
+            self.total = self._asked
+        return points
 
     def tell(self, trials: Sequence[FinishedTrial]) -> None:
         """Take in what came of points asked for before. Each is told once."""

@@ -31,6 +31,12 @@ GRIDS = ("grid",)
 WITHOUT_OBJECTIVE = ("grid", "random", "brute_force", "lhs", "qmc")
 """Do not learn from what they are told, so they need no objective."""
 
+GONE = {
+    "sigopt": "the service of SigOpt has been closed; the nearest are gp and bayesopt",
+    "zoopt": "the library zoopt is not kept up any more (its last release is of 2022); the nearest is nevergrad",
+}
+"""Names that netpyne.batchtools knows that cannot be had, and why. For its other names see the schema's `ALIASES`."""
+
 _CUSTOM = re.compile(r"([^:]+\.py|[^\W\d][\w.]*):[^\W\d]\w*")
 
 
@@ -45,6 +51,8 @@ def check_algorithm(algorithm: str) -> None:
     Raises:
         SpecError: It is neither.
     """
+    if algorithm in GONE:
+        raise SpecError(f"{algorithm}: {GONE[algorithm]}", key="search.algorithm")
     if algorithm not in ALGORITHMS and not is_custom(algorithm):
         hint = nearest(algorithm, ALGORITHMS)
         raise SpecError(

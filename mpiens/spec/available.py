@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pydantic import BaseModel
 
 from mpiens.errors import SpecError, UnavailableError
+from mpiens.spec.algorithms import ALGORITHMS
 from mpiens.spec.load import LoadedSpec, combined
-from mpiens.spec.schema import Spec
+from mpiens.spec.schema import COUNTED_BY_SPACE, Spec
 
-ALGORITHMS_BUILT = ("grid", "random", "tpe", "cmaes", "nsga2", "nsga3", "gp")
+ALGORITHMS_BUILT = tuple(name for name in ALGORITHMS if name not in ("ax", "hebo"))
 
 UNAVAILABLE_KEYS = (
     "model.reuse",
@@ -26,17 +27,13 @@ UNAVAILABLE_KEYS = (
 
 UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
     "search.algorithm": (
-        lambda spec: spec.search.algorithm not in ALGORITHMS_BUILT,
+        lambda spec: spec.search.algorithm in ALGORITHMS and spec.search.algorithm not in ALGORITHMS_BUILT,
         f"use one of {', '.join(ALGORITHMS_BUILT)}",
     ),
     "search.objectives": (lambda spec: len(spec.search.objectives) > 1, "keep one objective"),
     "search.repeats": (
-        lambda spec: spec.search.repeats > 1 and spec.search.algorithm != "grid",
+        lambda spec: spec.search.repeats > 1 and spec.search.algorithm not in COUNTED_BY_SPACE,
         "use repeats: 1, or algorithm: grid",
-    ),
-    "search.options": (
-        lambda spec: bool(spec.search.options) and spec.search.algorithm == "grid",
-        "remove it",
     ),
     "store.writers": (lambda spec: spec.store.writers > 0, "use writers: 0"),
     "job": (lambda spec: spec.job is not None, "remove it; it is for job scripts, which come later"),

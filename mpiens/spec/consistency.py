@@ -42,7 +42,14 @@ def _check_space(spec: Spec, space: Space) -> None:
                 "a grid's number follows from its space: remove trials",
                 key="search.trials",
             )
-    elif not is_custom(algorithm) and algorithm not in COUNTED_BY_SPACE:
+    elif algorithm in COUNTED_BY_SPACE:
+        points = space.grid()
+        if trials is not None and trials > points.count() * spec.search.repeats:
+            raise SpecError(
+                f"{trials} trials, but this space has {points.count()} points; remove trials to visit all",
+                key="search.trials",
+            )
+    elif not is_custom(algorithm):
         space.searchable()
 
 

@@ -17,6 +17,10 @@ from .quantities import AutoDuration, Duration, Memory, Name, Target, one_of, ru
 COUNTED_BY_SPACE = ("grid", "brute_force")
 """Algorithms whose number of trials follows from the space."""
 
+ALIASES = {"variant_generator": "grid", "axe": "ax", "optuna": "tpe", "bohb": "tpe"}
+"""Names that netpyne.batchtools uses. `variant_generator` draws at random where the number of trials is given; `bohb`
+is `tpe` with the pruner `hyperband`."""
+
 Direction = Literal["minimize", "maximize"]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -123,6 +127,18 @@ class SearchSpec(_Part):
         str | dict[str, Any] | None,
         BeforeValidator(one_of("a pruner's name, or a mapping", str, dict, type(None))),
     ] = Field(None, description="What stops unpromising trials early")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _translate(cls, data: Any) -> Any:
+        name = data.get("algorithm") if isinstance(data, dict) else None
+        if not isinstance(name, str) or name not in ALIASES:
+            return data
+        if name == "variant_generator" and data.get("trials") is not None:
+            return {**data, "algorithm": "random"}
+        if name == "bohb":
+            data = {"pruner": "hyperband", **data}
+        return {**data, "algorithm": ALIASES[name]}
 
     @model_validator(mode="after")
     def _check_trials(self) -> SearchSpec:

@@ -1,0 +1,86 @@
+"""Bayesian optimisation with Gaussian processes, by the library bayesian-optimization.
+
+Source: Nogueira (2014), Bayesian Optimization: open source constrained global optimization tool for Python,
+https://github.com/bayesian-optimization/BayesianOptimization.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mpiens.errors import SpecError
+from mpiens.samplers.base import Plan
+from mpiens.samplers.observed import ObservingSampler
+from mpiens.samplers.options import check_options, library
+from mpiens.space import Domain
+from mpiens.space.values import is_number, nearest
+from mpiens.trial import trial_seed
+
+_KINDS = ("ucb", "ei", "poi")
+_WINDOW = 100
+_MOST_RUNNING = 64
+
+
+class BayesOptSampler(ObservingSampler):
+    """A new optimiser for every point. Points that are being tried have the mean loss meanwhile (a constant liar).
+
+    Raises:
+        SpecError: The library is not installed, or the options are not such as it takes.
+    """
+
+    def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
+        options: dict[str, Any] = {"init_points": 10, "kind": "ucb", "kappa": 2.576, "xi": 0.01}
+        check_options(plan.algorithm, plan.options, options)
+        for name in ("init_points", "kappa", "xi"):
+            if not is_number(plan.options.get(name, 1)):
+                raise SpecError(f"expected a number, found {plan.options[name]!r}", key=f"search.options.{name}")
+        options |= plan.options
+        if options["kind"] not in _KINDS:
+            raise SpecError(
+                f"expected one of {', '.join(_KINDS)}, found {options['kind']!r}{nearest(options['kind'], _KINDS)}",
+                key="search.options.kind",
+            )
+        self._library: Any = library("bayes_opt", plan.algorithm, "bayesopt")
+        self._options = options
+        super().__init__(plan, domains, int(options["init_points"]), _WINDOW)
+        self.begin()
+
+    def propose(self, number: int, rows: np.ndarray, losses: Sequence[float], running: np.ndarray) -> Sequence[float]:
+        """Coordinates of the next point."""
+        names = [f"x{index:04d}" for index in range(self.cube.dimensions)]
+        settings: dict[str, Any] = {
+            "f": None,
+            "pbounds": dict.fromkeys(names, (0.0, 1.0)),
+            "random_state": trial_seed(self.plan.seed, number),
+            "verbose": 0,
+            "allow_duplicate_points": True,
+        }
+        asking: dict[str, Any] = {}
+        is_old = hasattr(self._library, "UtilityFunction")
+        if is_old:
+            asking["utility_function"] = self._library.UtilityFunction(
+                kind=self._options["kind"], kappa=self._options["kappa"], xi=self._options["xi"]
+            )
+        else:
+            settings["acquisition_function"] = self._acquisition()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optimizer = self._library.BayesianOptimization(**settings)
+            lie = float(np.mean(losses))
+            known = [*zip(rows, losses, strict=True), *((row, lie) for row in running[-_MOST_RUNNING:])]
+            for row, loss in known:
+                optimizer.register(dict(zip(names, row.tolist(), strict=True)), -loss)
+            point = optimizer.suggest(**asking)
+        return [float(point[name]) for name in names]
+
+    def _acquisition(self) -> Any:
+        acquisition = self._library.acquisition
+        if self._options["kind"] == "ucb":
+            return acquisition.UpperConfidenceBound(kappa=self._options["kappa"])
+        if self._options["kind"] == "ei":
+            return acquisition.ExpectedImprovement(xi=self._options["xi"])
+        return acquisition.ProbabilityOfImprovement(xi=self._options["xi"])

@@ -1,0 +1,231 @@
+"""One suite over every sampler."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from mpiens.errors import SpecError
+from mpiens.samplers import FinishedTrial, Past, PastTrial, Sampler, build_sampler
+from mpiens.space import Range, parse_space
+from mpiens.space.membership import admits
+from mpiens.spec.schema import Spec
+from mpiens.trial import TrialState
+
+FOLDER = Path(__file__).parent
+SPACE: dict[str, Any] = {
+    "real": {"low": -1.0, "high": 1.0},
+    "log": {"low": 1e-4, "high": 1.0, "log": True},
+    "int": {"low": 1, "high": 9},
+    "steps": {"low": 0.0, "high": 1.0, "step": 0.25},
+    "kind": ["a", "b", "c"],
+    "shape": [[1, 2], [3, 4]],
+    "fixed": 7,
+}
+LISTED = {name: domain for name, domain in SPACE.items() if name not in ("real", "log")} | {
+    "int": {"range": [1, 10, 1]}
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    algorithm: str
+    search: dict[str, Any] = field(default_factory=dict)
+    total: int = 36
+    space: dict[str, Any] = field(default_factory=lambda: SPACE)
+    learns: bool = True
+
+    def __str__(self) -> str:
+        return "-".join([self.algorithm.rpartition(":")[2], *map(str, self.search.get("options", {}).values())])
+
+
+CASES = [
+    Case("brute_force", space=LISTED, learns=False),
+    Case("random", learns=False),
+    Case("qmc", learns=False),
+    Case("qmc", {"options": {"qmc_type": "halton"}}, learns=False),
+    Case("lhs", learns=False),
+    Case("tpe"),
+    Case("cmaes", {"options": {"popsize": 6}}),
+    Case("nsga2", {"options": {"population_size": 8}}),
+    Case("nsga3", {"options": {"population_size": 8}}),
+    Case("nevergrad"),
+    Case("nevergrad", {"options": {"optimizer": "CMA"}}),
+    Case("bayesopt", {"options": {"init_points": 4}}, total=9),
+    Case("hyperopt", {"options": {"n_startup_jobs": 10}}),
+    Case("pymoo", {"batch": 6}),
+    Case("own_sampler.py:Walk", space={k: v for k, v in SPACE.items() if k not in ("log", "fixed")}),
+]
+EVERY = pytest.mark.parametrize("case", CASES, ids=str)
+BATCH = 6
+
+
+def make(case: Case, seed: int = 3, earlier: tuple[PastTrial, ...] = (), **search: Any) -> Sampler:
+    settings = {"algorithm": case.algorithm, "objectives": {"loss": "minimize"}, "trials": case.total}
+    spec = Spec.model_validate(
+        {
+            "name": "s",
+            "seed": seed,
+            "model": {"python": "m.py:f"},
+            "space": case.space,
+            "search": {**settings, **case.search, **search},
+        }
+    )
+    return build_sampler(spec, parse_space(case.space, FOLDER), FOLDER, earlier)
+
+
+def ending(number: int, params: dict[str, Any]) -> FinishedTrial:
+    if number % 7 == 3:
+        return FinishedTrial(number, TrialState.FAIL, ())
+    loss = (params.get("real", 0.0) - 0.3) ** 2 + params["int"] / 10 + (params["kind"] == "b")
+    return FinishedTrial(number, TrialState.COMPLETE, (loss,))
+
+
+def play(
+    sampler: Sampler, flying: int, batch: int, seed: int, renew: Callable[[Past], Sampler] | None = None
+) -> list[dict[str, Any]]:
+    """Points of a run whose trials end in random order, renewed now and then."""
+    chance = random.Random(seed)
+    points: list[dict[str, Any]] = []
+    told: dict[int, FinishedTrial] = {}
+    tells: list[tuple[int, int]] = []
+    while len(told) < sampler.total:
+        open_trials = [number for number in range(len(points)) if number not in told]
+        ended = open_trials if batch or not open_trials else [chance.choice(open_trials)]
+        told |= {number: ending(number, points[number]) for number in ended}
+        tells += [(len(points), number) for number in ended]
+        sampler.tell([told[number] for number in ended])
+        if renew is not None and ended and (batch or len(told) % 5 == 2):
+            past = [PastTrial(point, told.get(number)) for number, point in enumerate(points)]
+            sampler = renew(Past(len(points), (), past, tells))
+        wanted = batch if batch else flying - (len(points) - len(told))
+        points += sampler.ask(wanted)
+    return points
+
+
+@EVERY
+def test_the_same_seed_gives_the_same_points_of_the_space(case: Case) -> None:
+    points = play(make(case), 3, case.search.get("batch", 0), 1)
+    assert len(points) == case.total
+    assert points == play(make(case), 3, case.search.get("batch", 0), 1)
+    domains = parse_space(case.space, FOLDER).domains
+    assert domains is not None
+    for point in points:
+        assert list(point) == list(domains) or point.keys() == domains.keys()
+        assert msgpack.unpackb(msgpack.packb(point)) == point, "a point must be plain data"
+        for name, domain in domains.items():
+            assert admits(domain, point[name]), f"{name}: {point[name]!r}"
+            if isinstance(domain, Range):
+                assert type(point[name]) is (int if domain.is_int else float)
+    assert points != play(make(case, seed=4), 3, case.search.get("batch", 0), 1)
+
+
+@EVERY
+@pytest.mark.parametrize("batch", [0, BATCH])
+def test_a_sampler_that_was_restored_goes_on_as_one_that_never_stopped(case: Case, batch: int) -> None:
+    if case.search.get("batch"):
+        batch = case.search["batch"]
+
+    def renew(past: Past) -> Sampler:
+        fresh = make(case, batch=batch)
+        assert fresh.restore(past) == {}
+        return fresh
+
+    undisturbed = play(make(case, batch=batch), 3, batch, 1)
+    assert play(make(case, batch=batch), 3, batch, 1, renew) == undisturbed
+
+
+@EVERY
+def test_points_go_on_when_every_trial_fails(case: Case) -> None:
+    sampler = make(case)
+    asked = 0
+    while asked < case.total:
+        points = sampler.ask(case.search.get("batch", 2))
+        assert points
+        sampler.tell([FinishedTrial(asked + i, TrialState.FAIL, ()) for i in range(len(points))])
+        asked += len(points)
+    assert sampler.ask(1) == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.algorithm != "brute_force"], ids=str)
+def test_start_points_come_first_and_are_learned_from(case: Case) -> None:
+    point = {"real": 0.3, "log": 0.01, "int": 1, "steps": 0.5, "kind": "a", "shape": [3, 4], "fixed": 7}
+    point = {name: value for name, value in point.items() if name in case.space}
+    sampler = make(case, start=[point, {**point, "int": 2}])
+    first = sampler.ask(case.search.get("batch", 3))
+    assert first[:2] == [point, {**point, "int": 2}]
+    sampler.tell([ending(number, params) for number, params in enumerate(first)])
+    assert len(sampler.ask(case.search.get("batch", 3))) >= 1
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.learns], ids=str)
+def test_trials_of_earlier_runs_are_taken_in(case: Case) -> None:
+    base = {"real": 0.0, "log": 0.01, "int": 1, "steps": 0.5, "kind": "a", "shape": [3, 4], "fixed": 7}
+    rows = [{**base, "real": x / 10} for x in range(-9, 10)]
+    rows = [{name: value for name, value in row.items() if name in case.space} for row in rows]
+    earlier = tuple(PastTrial(row, ending(0, row)) for row in rows)
+    foreign = (PastTrial({"elsewhere": 1.0}, FinishedTrial(0, TrialState.COMPLETE, (0.0,))),)
+    batch = case.search.get("batch", 0)
+    points = play(make(case, earlier=earlier + foreign), 3, batch, 1)
+    assert points == play(make(case, earlier=earlier + foreign), 3, batch, 1)
+    assert len(points) == case.total
+
+
+@EVERY
+def test_an_unknown_option_is_refused_and_the_nearest_named(case: Case) -> None:
+    with pytest.raises(SpecError, match="no such option") as caught:
+        make(case, options={**case.search.get("options", {}), "algorithn": 1})
+    assert caught.value.key == "search.options.algorithn"
+    if case.algorithm == "pymoo":
+        assert "did you mean 'algorithm'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "expected"),
+    [
+        ("cmaes", {"popsize": "many"}, "cannot work with these options"),
+        ("tpe", {"n_ei_candidates": -1}, "cannot work with these options"),
+        ("tpe", {"window": 3}, "expected 0 for all trials"),
+        ("nsga2", {"population_size": 1}, "refuses these options"),
+        ("qmc", {"qmc_type": "sobel"}, "did you mean 'sobol'?"),
+        ("lhs", {"strength": 7}, "refuses these options"),
+        ("nevergrad", {"optimizer": "NGOp"}, "did you mean 'NGOpt'?"),
+        ("bayesopt", {"kind": "uct"}, "did you mean 'ucb'?"),
+        ("hyperopt", {"algo": "tpee"}, "did you mean 'tpe'?"),
+        ("pymoo", {"algorithm": "NSGA3"}, "expected one of"),
+        ("pymoo", {"pop_size": 5}, "batch: 6"),
+        ("own_sampler.py:Walk", {"reach": "far", "walk": 1}, "no such option"),
+    ],
+)
+def test_options_that_a_library_refuses(algorithm: str, options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        make(Case(algorithm, {"batch": 6}), options=options)
+    assert expected in str(caught.value)
+    assert (caught.value.key or "").startswith("search.options")
+
+
+def test_a_window_changes_nothing_while_all_trials_fit_into_it() -> None:
+    case = Case("tpe", total=60)
+    assert play(make(case), 3, 0, 1) == play(make(case, options={"window": 0}), 3, 0, 1)
+    assert play(make(case), 3, 0, 1) != play(make(case, options={"window": 20}), 3, 0, 1)
+
+
+def test_a_bounded_sampler_holds_no_more_than_its_window() -> None:
+    sampler = make(Case("tpe", total=10**6), options={"window": 40})
+    point = sampler.ask(1)[0]
+    past = [
+        PastTrial({**point, "real": n / 5000}, FinishedTrial(n, TrialState.COMPLETE, (float(n % 97),)))
+        for n in range(5000)
+    ]
+    fresh = make(Case("tpe", total=10**6), options={"window": 40})
+    fresh.restore(Past(len(past), (), past))
+    held = fresh._storage.trials  # type: ignore[attr-defined]
+    assert len(held) <= 40
+    assert {n for n in held if n >= 4980} == set(range(4980, 5000))
+    assert sum(n % 97 == 0 for n in held) >= 20
