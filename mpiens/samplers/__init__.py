@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Plan, Sampler
 from mpiens.samplers.options import check_options
+from mpiens.space import Fixed
 from mpiens.spec.algorithms import WITHOUT_OBJECTIVE
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def build_sampler(spec: Spec, space: Space, folder: Path = Path(), earlier: Sequ
         SpecError: It cannot search this space, or does not take these options.
     """
     search = spec.search
-    start: list[Params] = [dict(point) for point in search.start]
+    fixed = {name: d.value for name, d in (space.domains or {}).items() if isinstance(d, Fixed)}
+    start: list[Params] = [{**fixed, **point} for point in search.start]
     plan = Plan(
         algorithm=search.algorithm,
         total=search.trials or 0,

@@ -19,7 +19,6 @@ ALGORITHMS_BUILT = tuple(name for name in ALGORITHMS if name not in ("ax", "hebo
 UNAVAILABLE_KEYS = (
     "model.reuse",
     "search.constraints",
-    "search.start",
     "search.from_",
     "search.pruner",
 )

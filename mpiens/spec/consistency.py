@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mpiens.errors import SpecError
-from mpiens.space import Space
-from mpiens.space.values import nearest
+from mpiens.space import Fixed, Space
+from mpiens.space.membership import admits
+from mpiens.space.values import nearest, shown
 from mpiens.spec.algorithms import GRIDS, WITHOUT_OBJECTIVE, check_algorithm, is_custom
 from mpiens.spec.command_checks import check_command
 from mpiens.spec.schema import COUNTED_BY_SPACE, Spec
@@ -70,12 +71,22 @@ def _check_fixed(spec: Spec, space: Space) -> None:
 
 
 def _check_start(spec: Spec, space: Space) -> None:
-    for index, point in enumerate(spec.search.start):
+    search = spec.search
+    if search.start and (search.algorithm in COUNTED_BY_SPACE or space.domains is None):
+        raise SpecError(f"{search.algorithm} visits the points of the space; remove start", key="search.start")
+    if search.trials is not None and len(search.start) > search.trials:
+        raise SpecError(f"{len(search.start)} points, but only {search.trials} trials", key="search.start")
+    for index, point in enumerate(search.start):
         for name in point:
             if name not in space.names:
                 raise SpecError(
                     f"no parameter of the space{nearest(name, space.names)}", key=f"search.start.{index}.{name}"
                 )
+        for name, domain in (space.domains or {}).items():
+            if name not in point and not isinstance(domain, Fixed):
+                raise SpecError(f"the parameter {name!r} is missing", key=f"search.start.{index}")
+            if name in point and not admits(domain, point[name]):
+                raise SpecError(f"{shown(point[name])} is not in the space", key=f"search.start.{index}.{name}")
 
 
 def _check_model(spec: Spec, space: Space) -> None:

@@ -80,13 +80,10 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
     [
         ("model={netpyne: init.py, reuse: true}", "model.reuse"),
         (SEARCH + "constraints: [c]}", "search.constraints"),
-        (SEARCH + "start: [{a: 1}]}", "search.start"),
         (SEARCH + "from: old.run}", "search.from"),
         (SEARCH + "pruner: median}", "search.pruner"),
         (SEARCH + "repeats: 2}", "search.repeats"),
         ("search={algorithm: tpe, trials: 3, objectives: {a: minimize, b: maximize}}", "search.objectives"),
-        ("search.options.x=1", "search.options"),
-        ("search={algorithm: own.py:Sampler, trials: 3}", "search.algorithm"),
         ("store.writers=1", "store.writers"),
     ],
 )
