@@ -6,14 +6,15 @@ file and no random number; all of that enters as an event and leaves as an actio
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, Hurry, NoteRetry, RecordFailure, Shutdown, Tell
+from mpiens.driver.config import DriverConfig, Phase
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
+from mpiens.driver.live import Group, LiveTrial
+from mpiens.driver.queueing import DEEPEST_QUEUE, Durations
 from mpiens.driver.start import Start
 from mpiens.driver.stopping import Stopping
 from mpiens.driver.tally import Tally
@@ -22,16 +23,7 @@ from mpiens.history import FailedAttempt, extended
 from mpiens.messages import Assignment, Result
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
-from mpiens.trial import FINISHING, TrialEvent, TrialState, advance
-
-SHORT_TRIAL_S = 0.05
-"""Trials below this are queued ahead, because the way to the driver and back would leave the group idle. A longer
-trial is never queued: it would wait behind another while a group may become free."""
-
-QUEUED_WORK_S = 0.005
-"""So much work is queued ahead per group when trials are very short."""
-
-DEEPEST_QUEUE = 256
+from mpiens.trial import FINISHING, TrialEvent, TrialState
 
 ASKED_AHEAD = 1 / 4
 """So many points per group wait for a free group when a sampler learns: none goes hungry while a point is chosen, and
@@ -43,67 +35,6 @@ LOST = "the run was killed in the midst of it, in every one of {} attempts"
 
 FIRST_CHECKPOINT_S = 2.0
 """The first interval between checkpoints; the following ones double up to the one of the spec."""
-
-
-class Phase(enum.Enum):
-    """Where the run is."""
-
-    RUNNING = "running"
-    DRAINING = "draining"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class DriverConfig:
-    """What the driver must know of the run.
-
-    Attributes:
-        total: Trials that there will be at most.
-        groups: How many groups will say that they are ready, or lost.
-        batch: Size of a generation; 0: asynchronous.
-        max_attempts: How often a trial may be dispatched.
-        checkpoint_every_s: Time between checkpoints.
-        maximize: Direction of the first objective.
-        is_adaptive: The sampler learns from results, so that queueing far ahead would cost search quality.
-        start_timeout_s: How long a group may take to be set up.
-        drain_s: How long running trials may take when the run must stop.
-        deadline_s: When the job will be ended from outside, on the clock of the ticks; None: never.
-        wind_down_s: How long before that it begins to stop.
-    """
-
-    total: int
-    groups: int
-    batch: int = 0
-    max_attempts: int = 1
-    checkpoint_every_s: float = 60.0
-    maximize: bool = False
-    is_adaptive: bool = False
-    start_timeout_s: float = 3600.0
-    drain_s: float = 300.0
-    deadline_s: float | None = None
-    wind_down_s: float = 0.0
-
-
-@dataclass(slots=True)
-class _LiveTrial:
-    """A trial that is not finished."""
-
-    number: int
-    params: Params
-    state: TrialState = TrialState.WAITING
-    attempt: int = 0
-    group: int = -1
-    history: str = ""
-
-    def advance(self, event: TrialEvent) -> None:
-        self.state = advance(self.number, self.state, event)
-
-
-@dataclass(slots=True)
-class _Group:
-    """A group that takes trials."""
-
-    in_flight: dict[int, None] = field(default_factory=dict)
 
 
 class Driver:
@@ -123,9 +54,9 @@ class Driver:
         self.config = config
         self.tally = Tally(config.total) if start is None else start.tally
         self.phase = Phase.RUNNING
-        self._live: dict[int, _LiveTrial] = {}
-        self._waiting: deque[_LiveTrial] = deque()
-        self._groups: dict[int, _Group] = {}
+        self._live: dict[int, LiveTrial] = {}
+        self._waiting: deque[LiveTrial] = deque()
+        self._groups: dict[int, Group] = {}
         self._hungry: dict[int, None] = {}
         self._unheard = dict.fromkeys(range(config.groups))
         self._start_s: float | None = None
@@ -133,7 +64,7 @@ class Driver:
         self._asking = 0
         self._is_exhausted = False
         self._generation: list[FinishedTrial] = []
-        self._longest_s: float | None = None
+        self._durations = Durations()
         self._depth = 1
         self._checkpoint_due_s: float | None = None
         # Dense at first, so that the first results can be read soon.
@@ -154,7 +85,7 @@ class Driver:
         # Trials that may have ended a process or a group. They run one at a time, so that it is known if one does so
         # again; the others of them are held back.
         self._suspects: set[int] = set()
-        self._held: deque[_LiveTrial] = deque()
+        self._held: deque[LiveTrial] = deque()
         self._opening: list[Action] = []
         if start is not None:
             self._take_over(start)
@@ -220,7 +151,7 @@ class Driver:
     def _take_over(self, start: Start) -> None:
         self._asked = start.asked
         for past in start.pending:
-            trial = self._live[past.number] = _LiveTrial(
+            trial = self._live[past.number] = LiveTrial(
                 past.number, past.params, attempt=past.attempt, history=past.history
             )
             if past.attempt >= self.config.max_attempts:
@@ -248,7 +179,7 @@ class Driver:
         if event.group in self.tally.lost_groups:
             return  # It was given up; what it has to say comes too late.
         self._unheard.pop(event.group, None)
-        self._groups[event.group] = _Group()
+        self._groups[event.group] = Group()
         self._hungry[event.group] = None
 
     def _on_group_lost(self, event: GroupLost, actions: list[Action]) -> None:
@@ -280,7 +211,7 @@ class Driver:
             self._is_exhausted = True
         self._asking = 0
         for params in event.points:
-            trial = _LiveTrial(self._asked, params)
+            trial = LiveTrial(self._asked, params)
             self._asked += 1
             self._live[trial.number] = trial
             self._waiting.append(trial)
@@ -348,7 +279,7 @@ class Driver:
         if self.stopping.must_hurry():
             actions.append(Hurry())
 
-    def _current(self, group: int, result: Result) -> _LiveTrial | None:
+    def _current(self, group: int, result: Result) -> LiveTrial | None:
         """The trial that this is a result of; None when the attempt has been given up meanwhile."""
         trial = self._live.get(result.number)
         if trial is None or trial.attempt != result.attempt or trial.group != group:
@@ -366,7 +297,7 @@ class Driver:
 
     def _give_up_attempt(
         self,
-        trial: _LiveTrial,
+        trial: LiveTrial,
         group: int,
         error: str,
         retry: bool,
@@ -391,24 +322,18 @@ class Driver:
         group = self._groups.get(index)
         if group is None:
             return
-        longest_s = self._longest_s or 0.0
         for result in results:
             group.in_flight.pop(result.number, None)
-            # A slow decay: one long trial among short ones must stop the queueing for a while.
-            longest_s = max(result.elapsed_s, 0.95 * longest_s)
-        self._longest_s = longest_s
+            self._durations.took(result.elapsed_s)
         if len(group.in_flight) * 2 <= self._depth:
             self._hungry[index] = None
 
     def _queue_depth(self) -> int:
         """How many trials a group may hold, the running one included."""
-        longest_s = self._longest_s
         # A trial that may have ended a process runs alone, so that it is known if it does so again.
-        if longest_s is None or longest_s >= SHORT_TRIAL_S or self._suspects:
-            return 1
-        if self.config.is_adaptive:
-            return 2
-        depth = int(min(max(2.0, QUEUED_WORK_S / max(longest_s, 1e-9)), DEEPEST_QUEUE))
+        depth = 1 if self._suspects else self._durations.depth(self.config.is_adaptive)
+        if depth == 1 or self.config.is_adaptive:
+            return depth
         # Towards the end the groups share what is left.
         left = self.config.total - self.tally.done
         return min(depth, max(1, left // max(1, len(self._groups))))

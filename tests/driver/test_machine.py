@@ -7,7 +7,7 @@ import pytest
 from mpiens.driver import Driver, DriverConfig
 from mpiens.driver.actions import Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
 from mpiens.driver.events import Asked, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
-from mpiens.driver.machine import DEEPEST_QUEUE, SHORT_TRIAL_S
+from mpiens.driver.queueing import DEEPEST_QUEUE, SHORT_TRIAL_S
 from mpiens.errors import ProtocolError
 from mpiens.messages import Assignment
 from mpiens.samplers.base import FinishedTrial
