@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import math
 import os
 import re
 import signal
@@ -66,6 +67,8 @@ class Watchdog:
         self._grace_s = grace_s(limit_s)
         self._due_s: float | None = None
         self._is_sheltered = False
+        self._armed_s = -math.inf
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._note = None if note is None else _open_note(note)
@@ -93,7 +96,7 @@ class Watchdog:
         if not self._is_able:
             return
         if self._note is not None:
-            text = json.dumps({"trial": number, "attempt": attempt, "limit_s": self.limit_s})
+            text = f'{{"trial": {number}, "attempt": {attempt}, "limit_s": {self.limit_s}}}'
             with contextlib.suppress(OSError):
                 os.pwrite(self._note, text.ljust(_NOTE_BYTES - 1).encode() + b"\n", 0)
         # Each time anew: a model, or a library that it uses, may have taken these signals.
@@ -102,10 +105,15 @@ class Watchdog:
         if self._note is not None:
             faulthandler.unregister(signal.SIGALRM)
             faulthandler.register(signal.SIGALRM, file=self._note, all_threads=False, chain=True)
+        now_s = time.monotonic()
         kill_s = self.limit_s + self._grace_s
-        faulthandler.dump_traceback_later(kill_s - self._grace_s / 4, file=2)
         signal.setitimer(signal.ITIMER_REAL, kill_s)
-        self._due_s = time.monotonic() + self.limit_s
+        with self._lock:
+            # It starts a thread, so not for every trial. In between it comes early, but never before the exception.
+            if now_s - self._armed_s > self._grace_s / 4:
+                faulthandler.dump_traceback_later(kill_s - self._grace_s / 4, file=2)
+                self._armed_s = now_s
+            self._due_s = now_s + self.limit_s
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="mpiens-watchdog", daemon=True)
             self._thread.start()
@@ -115,7 +123,6 @@ class Watchdog:
             return
         self._due_s = None  # nothing is raised from here on
         signal.setitimer(signal.ITIMER_REAL, 0)
-        faulthandler.cancel_dump_traceback_later()
 
     @contextlib.contextmanager
     def sheltered(self) -> Iterator[None]:
@@ -132,6 +139,7 @@ class Watchdog:
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
+            faulthandler.cancel_dump_traceback_later()
             signal.signal(_SIGNAL, signal.SIG_DFL)
         if self._note is not None:
             faulthandler.unregister(signal.SIGALRM)
@@ -143,6 +151,7 @@ class Watchdog:
         while True:
             due_s, now_s = self._due_s, time.monotonic()
             if due_s is None:
+                self._disarm()
                 pause_s = self.limit_s
             elif now_s < due_s:
                 pause_s = due_s - now_s
@@ -153,6 +162,13 @@ class Watchdog:
                 pause_s = _AGAIN_S
             if self._closing.wait(pause_s):
                 return
+
+    def _disarm(self) -> None:
+        """No trial runs, so no traceback must be written; this thread wakes up before it would be."""
+        with self._lock:
+            if self._due_s is None and self._armed_s > -math.inf:
+                faulthandler.cancel_dump_traceback_later()
+                self._armed_s = -math.inf
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the form of a handler
         due_s = self._due_s
