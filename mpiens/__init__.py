@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpiens.api import run as run
+    from mpiens.batch_search import search as search
     from mpiens.command import Command as Command
     from mpiens.errors import MpiensError as MpiensError
     from mpiens.errors import SpecError as SpecError
@@ -30,6 +31,7 @@ _HOMES = {
     "missing": ("mpiens.space", "missing"),
     "open": ("mpiens.store", "open_results"),
     "plot_raster": ("mpiens.report.raster", "plot_raster"),
+    "search": ("mpiens.batch_search", "search"),
     "run": ("mpiens.api", "run"),
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "open",
     "plot_raster",
     "run",
+    "search",
 ]
 
 

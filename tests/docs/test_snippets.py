@@ -37,7 +37,12 @@ def marks_of(page: str) -> list[pytest.MarkDecorator]:
     blocks = [block for block in blocks_of(page) if block.kind in ("bash", "shared", "setup", "file")]
     texts = "\n".join(block.text for block in blocks)
     needs_mpi = "mpiexec" in texts or "mpiens doctor" in texts
-    needs_neuron = "examples/network" in texts or "import h\n" in texts or any(b.kind == "shared" for b in blocks)
+    needs_neuron = (
+        "examples/network" in texts
+        or "import h\n" in texts
+        or "from netpyne" in texts
+        or any(b.kind == "shared" for b in blocks)
+    )
     marks = {"mpi": needs_mpi, "neuron": needs_neuron or page.startswith("examples/ring")}
     return [getattr(pytest.mark, name) for name, is_needed in marks.items() if is_needed]
 
