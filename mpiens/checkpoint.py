@@ -5,9 +5,7 @@ The checkpoint before it is kept, and taken where the newest is damaged.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,12 @@ import msgpack
 import numpy as np
 
 from mpiens.errors import StoreError
-from mpiens.store.files import explaining, replacing
+from mpiens.store.checked import completing, created, opened_checked
+from mpiens.store.files import at_once, explaining, rename, replacing
 
 NAME = "checkpoint.h5"
 PREVIOUS_NAME = "checkpoint.previous.h5"
 _FORMAT = 1
-_MARK = b"mpiens checksum\n"
-_DIGEST_BYTES = 32
 _COLUMNS = {"states": "|i1", "values": "<f8", "order": "<i8", "points": "|u1"}
 
 
@@ -64,7 +61,12 @@ class Saved:
 
 
 def write_checkpoint(run_dir: Path, saved: Saved) -> None:
-    """Replace the checkpoint, and keep the one before.
+    """`writing_checkpoint` in one go."""
+    at_once(writing_checkpoint(run_dir, saved))
+
+
+def writing_checkpoint(run_dir: Path, saved: Saved) -> Iterator[None]:
+    """Replace the checkpoint, and keep the one before, step by step.
 
     Raises:
         StoreError: It cannot be written; the one before is still there.
@@ -82,14 +84,15 @@ def write_checkpoint(run_dir: Path, saved: Saved) -> None:
         "points": np.frombuffer(saved.points, dtype=np.uint8),
     }
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", libver=("earliest", "v110"), locking=False) as file:
+        with created(temporary) as file:
             file.attrs["mpiens_checkpoint"] = _FORMAT
             file.create_dataset("header", data=np.frombuffer(header, dtype=np.uint8))
             for name, column in columns.items():
                 file.create_dataset(name, data=column)
-        seal(temporary)
+                yield
+        yield from completing(temporary)
         if path.exists():
-            os.replace(path, run_dir / PREVIOUS_NAME)  # noqa: PTH105 - as in `replacing`
+            rename(path, run_dir / PREVIOUS_NAME)
 
 
 def read_checkpoint(path: Path) -> Saved:
@@ -101,17 +104,14 @@ def read_checkpoint(path: Path) -> Saved:
     if not path.is_file():
         raise StoreError(f"{path}: no such file")
     with explaining(path, "read the checkpoint"):
-        # HDF5 may hang or crash on a file that is damaged, so that it must not see one.
-        if not _is_sound(path):
-            raise StoreError(f"{path}: damaged: its checksum is not that of its content")
-        with h5py.File(path, "r", locking=False) as file:
+        with opened_checked(path) as file:
             version = file.attrs.get("mpiens_checkpoint")
             if version is None:
                 raise StoreError(f"{path}: not a checkpoint of mpiens")
             if version != _FORMAT:
                 raise StoreError(f"{path}: checkpoint of format {version}, this mpiens reads format {_FORMAT}; upgrade")
-            header = _column(file, "header", "|u1").tobytes()
-            columns = {name: _column(file, name, dtype) for name, dtype in _COLUMNS.items()}
+            header = _column(path, file, "header", "|u1").tobytes()
+            columns = {name: _column(path, file, name, dtype) for name, dtype in _COLUMNS.items()}
         fields = msgpack.unpackb(header, strict_map_key=False)
     return _saved(path, fields, columns)
 
@@ -137,31 +137,17 @@ def _saved(path: Path, fields: Mapping[str, Any], columns: Mapping[str, np.ndarr
             and bool(np.all((saved.order >= 0) & (saved.order <= (count - 1, count))))
             and all(0 <= number < count for number, *_ in pending)
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise StoreError(f"{path}: not a checkpoint of mpiens: {error}") from error
     if not sound:
         raise StoreError(f"{path}: not a checkpoint of mpiens: its parts do not go together")
     return saved
 
 
-def _column(file: h5py.File, name: str, dtype: str) -> np.ndarray:
+def _column(path: Path, file: h5py.File, name: str, dtype: str) -> np.ndarray:
     link = file.get(name, getlink=True)
     node = file[name] if isinstance(link, h5py.HardLink) else None
     if not isinstance(node, h5py.Dataset) or node.dtype.str != dtype or node.is_virtual or node.external:
-        raise StoreError(f"{file.filename}: not a checkpoint of mpiens: {name} is not a plain dataset of {dtype}")
+        raise StoreError(f"{path}: not a checkpoint of mpiens: {name} is not a plain dataset of {dtype}")
     data: np.ndarray = node[()]
     return data
-
-
-def seal(path: Path) -> None:
-    """Put the checksum of all that is in a file behind it. HDF5 does not mind what stands behind its end."""
-    data = path.read_bytes()
-    with path.open("ab") as file:
-        file.write(_MARK + hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest())
-
-
-def _is_sound(path: Path) -> bool:
-    data = path.read_bytes()
-    end = len(data) - len(_MARK) - _DIGEST_BYTES
-    digest = hashlib.blake2b(memoryview(data)[: max(end, 0)], digest_size=_DIGEST_BYTES).digest()
-    return end > 0 and data[end:] == _MARK + digest

@@ -23,11 +23,17 @@ _MOST_MISSING = 20
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), default=Path())
-@click.option("-v", "--verbose", is_flag=True, help="List failed trials and missing points too.")
+@click.option("-v", "--verbose", is_flag=True, help="List failed trials and missing points too; check all results.")
 def status(run: Path, verbose: bool) -> None:
     """Show counts, rate, time left and the best trial of RUN, a run directory; the current one if not given."""
     found = read_status(run)
-    click.echo(_describe(found))
+    try:
+        text = _describe(found)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UsageError(
+            f"{run}: {STATUS_NAME} is damaged; the run itself is not, and its next status mends it"
+        ) from error
+    click.echo(text)
     if verbose:
         run_dir = run if run.is_dir() else run.parent
         _list_missing(run_dir, _list_failures(run_dir), found["total"])
@@ -62,6 +68,7 @@ def _list_failures(run_dir: Path) -> set[int]:
     # First what is not in results.h5 yet: it may come to be there meanwhile, but not the other way round.
     unsealed = {record.number: record for record in unsealed_records(run_dir)}
     with open_results(run_dir) as results:
+        results.verify()
         trials = results.trials
     failed: dict[int, tuple[str, dict[str, Any]]] = {}
     for row in trials[trials["state"] == "FAIL"].to_dict("records"):

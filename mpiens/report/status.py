@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ from typing import Any, TextIO
 
 from mpiens.errors import MpiensError, UsageError
 from mpiens.runtime.observer import Ending, Snapshot
+from mpiens.store.files import show_text
 
 STATUS_NAME = "status.json"
 EVERY_S = 2.0
@@ -56,14 +58,10 @@ class StatusFile:
     def _write(self, snapshot: Snapshot, reason: str = "", state: str = "") -> None:
         self._written_s = time.monotonic()
         self._last = snapshot
-        path = snapshot.run_dir / STATUS_NAME
-        temporary = path.with_suffix(".json.new")
-        try:
-            temporary.write_text(json.dumps(_plain(snapshot, reason, state), indent=1) + "\n", encoding="utf-8")
-            temporary.replace(path)
-        except OSError:
-            # A display must not end a run; whatever is wrong with the disk, the store will say it.
-            temporary.unlink(missing_ok=True)
+        text = json.dumps(_plain(snapshot, reason, state), indent=1) + "\n"
+        # A display must not end a run; whatever is wrong with the disk, the store will say it.
+        with contextlib.suppress(OSError):
+            show_text(snapshot.run_dir / STATUS_NAME, text)
 
 
 def _plain(snapshot: Snapshot, reason: str, state: str) -> dict[str, Any]:

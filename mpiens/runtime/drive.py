@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from mpiens import guard
@@ -65,6 +66,7 @@ class Drive:
         self._done_before = self._driver.tally.done
         self._outgoing: list[Dispatch] = []
         self._checkpoint_due = False
+        self._chores: Iterator[None] | None = None
         self._roots = [members[0] for members in job.layout.groups]
         self._start_s = time.monotonic()
         self._last_tick_s = self._start_s
@@ -133,8 +135,9 @@ class Drive:
                 backoff.reset()
             elif self._driver.wants_point:
                 self._handle([Idle()])
-            else:
+            elif self._chores is None:
                 backoff.pause()
+            self._do_chore()
         return self._end
 
     def beat(self) -> None:
@@ -229,8 +232,19 @@ class Drive:
         if self._checkpoint_due:
             # Now that everything is carried out, so that driver, sampler and results agree.
             self._checkpoint_due = False
-            self._store.seal()
-            self._logbook.checkpoint(self._driver)
+            if self._chores is None:
+                self._chores = chain(self._logbook.checkpointing(self._driver), self._store.sealing())
+
+    def _do_chore(self) -> None:
+        """One step of writing a checkpoint; it takes some milliseconds, so that no group waits for long.
+
+        A rank that drives and simulates in turn does all of it: the next step might be a trial of an hour away.
+        """
+        if self._chores is not None:
+            for _step in self._chores:
+                if not self._job.layout.is_serial:
+                    return
+            self._chores = None
 
     def _ask(self, action: Ask) -> Asked:
         try:

@@ -22,14 +22,14 @@ from mpiens.runtime.lock import RunLock
 from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
-from mpiens.runtime.prepare import Job, open_store, prepare
+from mpiens.runtime.prepare import Job, is_complete, open_store, prepare
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
 from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member, make_watchdog
 from mpiens.runtime.signals import StopSignals
 from mpiens.runtime.walltime import Allotment, with_deadline
 from mpiens.samplers.grid import GridSampler
-from mpiens.store import FileStore, packed_size
+from mpiens.store import FileStore
 from mpiens.watchdog import read_kills
 from mpiens.worker import GroupRoot
 
@@ -96,9 +96,7 @@ def _lead(
 def _ended_before(job: Job) -> Ending | None:
     """The ending of a run that is complete already."""
     saved = None if job.earlier is None else job.earlier.saved
-    if saved is None or len(saved.states) != job.sampler.total or not saved.states.all():
-        return None
-    if packed_size(job.run_dir) != job.sampler.total:
+    if saved is None or not is_complete(job.run_dir, job.earlier, job.sampler.total):
         return None
     tally = Tally(job.sampler.total)
     for state in tally.finished:

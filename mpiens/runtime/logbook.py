@@ -6,20 +6,20 @@ An entry is written before what it says leaves this process, so that a replay ne
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from mpiens.checkpoint import Saved, write_checkpoint
+from mpiens.checkpoint import Saved, writing_checkpoint
 from mpiens.driver import Driver
 from mpiens.driver.ledger import Ledger, asked_entry, repeated_entry, sent_entry, told_entry
 from mpiens.messages import Assignment
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
-from mpiens.store.files import explaining, make_folder, remove
+from mpiens.store.files import at_once, explaining, make_folder, remove, remove_empty, syncing
 from mpiens.store.journal import Journal
 from mpiens.watchdog import note_paths
 
@@ -63,6 +63,7 @@ class Logbook:
         with explaining(run_dir / FOLDER, "make the folder"):
             make_folder(run_dir / FOLDER)
         self._journal: Journal | None = None
+        self._steps: Iterator[None] | None = None
 
     def asked(self, points: Sequence[Params]) -> None:
         """The sampler has given these points."""
@@ -103,23 +104,44 @@ class Logbook:
         Raises:
             StoreError: The disk refuses; the checkpoint and the journals before are still there.
         """
+        at_once(self.checkpointing(driver))
+
+    def checkpointing(self, driver: Driver) -> Iterator[None]:
+        """`checkpoint` of this moment, written in steps of some milliseconds; the run may go on between them.
+
+        Raises:
+            StoreError: As of `checkpoint`, also from a step.
+        """
+        self._end_steps()
         self.flush()
         old = self._journal
-        serial = self._kept.serial
+        serial, oldest = self._kept.serial, self._kept.oldest
         self._journal = Journal(self._run_dir / FOLDER / journal_name(serial))
-        if old is not None:
-            old.close()
-        self._write(driver, serial)
-        self._delete_before(self._kept.oldest)
         self._kept = Kept(serial + 1, serial)
+        self._steps = self._checkpointing(old, self._now(driver, serial), oldest)
+        return self._steps
+
+    def _checkpointing(self, old: Journal | None, saved: Saved, oldest: int) -> Iterator[None]:
+        if old is not None:
+            with explaining(old.path, "force the course of the run to the disk"):
+                yield from syncing(old.path)
+            old.close()
+        yield from writing_checkpoint(self._run_dir, saved)
+        self._delete_before(oldest)
+
+    def _end_steps(self) -> None:
+        if self._steps is not None:
+            at_once(self._steps)
+            self._steps = None
 
     def finish(self, driver: Driver, is_complete: bool) -> None:
         """Write the last checkpoint. Of a complete run no journal is left."""
         if not is_complete:
             self.checkpoint(driver)
         else:
+            self._end_steps()
             self.flush()
-            self._write(driver, self._kept.serial)
+            at_once(writing_checkpoint(self._run_dir, self._now(driver, self._kept.serial)))
             self._delete_before(self._kept.serial)
         if self._journal is not None:
             self._journal.close()
@@ -128,22 +150,19 @@ class Logbook:
         if is_complete and folder.is_dir():
             with explaining(folder, "delete what a complete run does not need"):
                 remove(note_paths(self._run_dir))
-                if not any(folder.iterdir()):
-                    folder.rmdir()
+                remove_empty(folder)
 
-    def _write(self, driver: Driver, serial: int) -> None:
+    def _now(self, driver: Driver, serial: int) -> Saved:
+        """What a checkpoint says of this moment; nothing that happens later changes it."""
         ledger = self._ledger
-        write_checkpoint(
-            self._run_dir,
-            replace(
-                self._facts,
-                serial=serial,
-                pending=driver.unfinished(),
-                states=ledger.states,
-                values=ledger.values,
-                order=ledger.order,
-                points=ledger.packed_points,
-            ),
+        return replace(
+            self._facts,
+            serial=serial,
+            pending=driver.unfinished(),
+            states=ledger.states.copy(),
+            values=ledger.values.copy(),
+            order=ledger.order.copy(),
+            points=bytes(ledger.packed_points),
         )
 
     def _delete_before(self, serial: int) -> None:

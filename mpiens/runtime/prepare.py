@@ -147,8 +147,13 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     loaded, run_dir, earlier = find_run(order, hold)
     grid = growth.begin(loaded) if earlier is None else growth.go_on(loaded, run_dir, order.force)
     loaded, spec = grid.loaded, loaded.spec
-    layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     sampler = make_sampler(loaded)
+    try:
+        layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
+    except UsageError:
+        if not is_complete(run_dir, earlier, sampler.total):
+            raise
+        layout = plan(1)  # nothing is left to do, so that any number of ranks will do
     warnings: list[str] = []
     if earlier is None:
         claim(run_dir, order.overwrite, lock)
@@ -173,6 +178,16 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     return Job(
         loaded, run_dir, layout, setup, sampler, config, maximize, earlier, grid.forms, is_unsure, tuple(warnings)
     )
+
+
+def is_complete(run_dir: Path, earlier: Found | None, total: int) -> bool:
+    """True when all of these trials are finished, and all of their results sound."""
+    from mpiens.store import packed_size
+
+    saved = None if earlier is None else earlier.saved
+    if saved is None or len(saved.states) != total or not saved.states.all():
+        return False
+    return packed_size(run_dir) == total
 
 
 def make_sampler(loaded: LoadedSpec) -> Sampler:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 JOURNAL_MAGIC = b"\x89MPIENSJ"
@@ -26,6 +26,9 @@ class Store(Protocol):
 
     def seal(self) -> None:
         """Turn what was appended into a segment, and renew results.h5."""
+
+    def sealing(self) -> Iterator[None]:
+        """`seal` in steps of some milliseconds. Records may be appended between them; another sealing ends this one."""
 
     def finish(self, state: RunState) -> None:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed."""

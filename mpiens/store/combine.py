@@ -14,8 +14,8 @@ from mpiens.store.hdf5 import create_dataset, node_path, opened, stored_dtype, w
 from mpiens.store.segment import Segment, converted_rows, joined_forms, read_shapes, read_sizes
 from mpiens.store.table import Key
 
-BLOCK_BYTES = 2**25
-_MOST_BLOCK_ROWS = 2**17
+BLOCK_BYTES = 2**22
+_MOST_BLOCK_ROWS = 2**13
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ def in_trial_order(segments: Sequence[Segment]) -> Rows:
     return Rows(segments, rows.origin[order], rows.row[order])
 
 
-def copy_columns(file: h5py.File, rows: Rows) -> None:
-    """Write every column of the segments' joined form to `file`."""
+def copying_columns(file: h5py.File, rows: Rows) -> Iterator[None]:
+    """Write every column of the segments' joined form to `file`, step by step."""
     with ExitStack() as stack:
         sources = [stack.enter_context(opened(segment.path)) for segment in rows.segments]
         for key, form in joined_forms(rows.segments).items():
-            copy_column(file, sources, rows, key, form)
+            yield from copying_column(file, sources, rows, key, form)
 
 
-def copy_column(file: h5py.File, sources: Sequence[h5py.File], rows: Rows, key: Key, form: Form) -> None:
-    """Write one column to `file`.
+def copying_column(file: h5py.File, sources: Sequence[h5py.File], rows: Rows, key: Key, form: Form) -> Iterator[None]:
+    """Write one column to `file`, step by step.
 
     Args:
         file: Open for writing.
@@ -93,6 +93,7 @@ def copy_column(file: h5py.File, sources: Sequence[h5py.File], rows: Rows, key: 
         if block.data.size:
             target[offsets[start] : offsets[stop]] = block.data.view(stored_dtype(key, form.dtype))
         missing.append(block.missing + start)
+        yield
     write_form(file, key, form)
     write_missing(file, key, np.concatenate(missing) if missing else np.zeros(0, dtype=np.int64))
 

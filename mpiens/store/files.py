@@ -1,11 +1,16 @@
-"""Files that appear whole or not at all, and errors that name them."""
+"""Files that appear whole or not at all, and errors that name them.
+
+Every change of the disk by the journals, segments, checkpoints and the status goes through the calls of ``os`` in this
+module: tests let each of them fail, or end the process.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +27,17 @@ _ADVICE = {
     errno.EIO: "the disk or its connection failed; check it, then resume: what was synced is kept",
     errno.ESTALE: "the network file system lost the file; check the mount, then resume",
 }
+RAISED_BY_H5PY = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
+_STEP_S = 0.001
 _HDF5_ERRNO = re.compile(r"errno = (\d+)")
 
 
@@ -40,17 +56,90 @@ def explaining(path: Path, doing: str) -> Iterator[None]:
     """Turn the errors of files and of HDF5 into a `StoreError` about `path`."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # all of these are raised by h5py
+    except RAISED_BY_H5PY as error:
         raise store_error(path, doing, error) from error
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of it, in one call where the system allows that."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
+def force(fd: int) -> None:
+    """Force what was written to the disk."""
+    os.fsync(fd)
+
+
+def cut(fd: int, size: int) -> None:
+    """Cut a file off at `size`."""
+    os.ftruncate(fd, size)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file another name; what had that name before goes."""
+    os.replace(old, new)  # noqa: PTH105 - all changes are calls of os
+
+
+def link(old: Path, new: Path) -> None:
+    """Give a file a second name, durably.
+
+    Raises:
+        OSError: The file system has no hard links.
+    """
+    os.link(old, new)
+    sync_folder(new.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        force(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(fd)
+        force(fd)
     finally:
         os.close(fd)
+
+
+def syncing(path: Path) -> Iterator[None]:
+    """`sync_file` by a thread of its own, in steps that last a millisecond at most: a disk may take long.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    failures: list[BaseException] = []
+
+    def sync() -> None:
+        try:
+            sync_file(path)
+        except BaseException as error:  # noqa: BLE001 - raised below, where somebody can hear it
+            failures.append(error)
+
+    thread = threading.Thread(target=sync, name=f"sync {path.name}")
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_STEP_S)
+            yield
+    finally:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def at_once(steps: Iterator[None]) -> None:
+    """Carry out all steps of something that can be done step by step."""
+    for _step in steps:
+        pass
 
 
 def make_folder(folder: Path) -> None:
@@ -58,17 +147,28 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    try:
+        os.mkdir(folder)  # noqa: PTH102 - all changes are calls of os
+    except FileExistsError:
+        return
     sync_folder(folder.parent)
 
 
-def remove(paths: list[Path]) -> None:
+def remove(paths: Iterable[Path]) -> None:
     """Delete files, durably; those that are gone already are no error."""
+    folders = set()
     for path in paths:
         with suppress(FileNotFoundError):
-            path.unlink()
-    for folder in {path.parent for path in paths}:
+            os.unlink(path)  # noqa: PTH108 - all changes are calls of os
+        folders.add(path.parent)
+    for folder in folders:
         sync_folder(folder)
+
+
+def remove_empty(folder: Path) -> None:
+    """Delete a folder unless there is something in it."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        os.rmdir(folder)  # noqa: PTH106 - all changes are calls of os
 
 
 def temporary_name(path: Path) -> Path:
@@ -80,6 +180,8 @@ def temporary_name(path: Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; when the block ends well it becomes `path`, atomically and durably.
 
+    The block makes the content durable itself (`syncing`).
+
     Raises:
         StoreError: It cannot be written; what was at `path` before is untouched.
     """
@@ -87,14 +189,29 @@ def replacing(path: Path) -> Iterator[Path]:
     with explaining(path, "write"):
         try:
             yield temporary
-            fd = os.open(temporary, os.O_RDWR)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.replace(temporary, path)  # noqa: PTH105 - the counterpart of os.fsync, and tests count both
+            rename(temporary, path)
             sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                os.unlink(temporary)  # noqa: PTH108 - all changes are calls of os
             raise
+
+
+def show_text(path: Path, text: str) -> None:
+    """Replace a file that is only looked at: whole, but not forced to the disk.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    temporary = temporary_name(path)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            write_all(fd, text.encode())
+        finally:
+            os.close(fd)
+        rename(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108 - all changes are calls of os
+        raise

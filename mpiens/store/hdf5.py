@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.store.base import RunState
+from mpiens.store.checked import opened_checked
 from mpiens.store.columns import Column, Form
 from mpiens.store.files import explaining
 from mpiens.store.table import GROUPS, PARAMS, STATE, STATES, VALUES, Key
 
 FORMAT = 1
-_LIBVER = ("earliest", "v110")
 _WIDE_BYTES = 64
 _ATTRIBUTE_BYTES = 32_000  # HDF5 keeps attributes up to 64 kB
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
@@ -50,24 +50,21 @@ class Facts:
 
 
 @contextmanager
-def created(path: Path) -> Iterator[h5py.File]:
-    """A new file for writing. Nobody else opens it before it gets its final name, so it needs no lock."""
-    with h5py.File(path, "w", libver=_LIBVER, locking=False) as file:
-        yield file
+def opened(path: Path, is_checked: bool = True) -> Iterator[h5py.File]:
+    """A file for reading. What it says is checked as it is read.
 
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """A file for reading.
+    Args:
+        path: The file.
+        is_checked: False: take it as it is.
 
     Raises:
-        StoreError: It is not there, not HDF5, cut short, or of another version of the format.
+        StoreError: It is not there, not HDF5, damaged, or of another version of the format.
     """
     if not path.exists():
         raise StoreError(f"{path}: no such file; expected a results.h5 or a run directory")
-    with explaining(path, "read this as HDF5 (is it a results.h5, and copied completely?)"):
-        file = h5py.File(path, "r")
-    with file:
+    with ExitStack() as stack:
+        with explaining(path, "read this as HDF5 (is it a results.h5, and copied completely?)"):
+            file = stack.enter_context(opened_checked(path, is_checked))
         version = file.attrs.get("mpiens_format")
         if version is None:
             raise StoreError(f"{path}: an HDF5 file, but not of mpiens: the attribute mpiens_format is missing")

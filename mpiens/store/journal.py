@@ -13,6 +13,7 @@ power, is no frame. A payload is never empty.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ from typing import BinaryIO
 
 from mpiens.errors import StoreError
 from mpiens.store.base import JOURNAL_MAGIC
-from mpiens.store.files import explaining, store_error, sync_folder
+from mpiens.store.files import cut, explaining, force, store_error, sync_folder, write_all
 
 _VERSION = 1
 _HEADER = struct.pack("<8sII", JOURNAL_MAGIC, _VERSION, 0)
 _FRAME = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
+_NAME = re.compile(r"(\d+)-(\d+)\.bin")
 _MAX_PAYLOAD = 0xFFFFFFFF
 _SEARCH_BYTES = 2**24
 
@@ -35,6 +37,17 @@ FRAME_BYTES = _FRAME.size
 
 START = len(_HEADER)
 """Offset of the first frame."""
+
+
+def journal_name(writer: int, serial: int) -> str:
+    """File name of a journal of results."""
+    return f"{writer}-{serial:06d}.bin"
+
+
+def parse_journal_name(name: str) -> tuple[int, int] | None:
+    """Writer and serial number of a journal of results, or None for another file."""
+    match = _NAME.fullmatch(name)
+    return (int(match.group(1)), int(match.group(2))) if match else None
 
 
 class JournalError(StoreError):
@@ -63,9 +76,9 @@ class Journal:
             self.end = START if is_new else recover(path)
             with explaining(path, "write the journal's header"):
                 if os.fstat(self._fd).st_size < START:
-                    os.ftruncate(self._fd, 0)
-                    self._write(_HEADER)
-                    os.fsync(self._fd)
+                    cut(self._fd, 0)
+                    write_all(self._fd, _HEADER)
+                    force(self._fd)
                     sync_folder(path.parent)
         except BaseException:
             os.close(self._fd)
@@ -91,7 +104,7 @@ class Journal:
             self._cut()
         data = b"".join(frames)
         try:
-            self._write(data)
+            write_all(self._fd, data)
             self.end += len(data)
         except OSError as error:
             self._torn = True
@@ -118,7 +131,7 @@ class Journal:
             raise self._sync_error
         if self._dirty:
             try:
-                os.fsync(self._fd)
+                force(self._fd)
             except OSError as error:
                 self._sync_error = store_error(self.path, "force records to the disk", error)
                 raise self._sync_error from error
@@ -133,14 +146,9 @@ class Journal:
                 os.close(self._fd)
                 self._fd = -1
 
-    def _write(self, data: bytes) -> None:
-        written = os.write(self._fd, data)
-        while written < len(data):
-            written += os.write(self._fd, memoryview(data)[written:])
-
     def _cut(self) -> None:
         with explaining(self.path, "cut off half a record"):
-            os.ftruncate(self._fd, self.end)
+            cut(self._fd, self.end)
         self._torn = False
 
 
@@ -188,8 +196,8 @@ def recover(path: Path) -> int:
         if path.stat().st_size > keep:
             fd = os.open(path, os.O_WRONLY)
             try:
-                os.ftruncate(fd, keep)
-                os.fsync(fd)
+                cut(fd, keep)
+                force(fd)
             finally:
                 os.close(fd)
     return end

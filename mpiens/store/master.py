@@ -7,7 +7,7 @@ can be moved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,13 @@ import h5py
 import numpy as np
 
 from mpiens.store.base import RunState
+from mpiens.store.checked import completing, created
 from mpiens.store.columns import Form, fill_value
-from mpiens.store.combine import copy_column, in_segment_order
+from mpiens.store.combine import copying_column, in_segment_order
 from mpiens.store.files import replacing
 from mpiens.store.hdf5 import (
     Facts,
     create_dataset,
-    created,
     make_groups,
     node_path,
     opened,
@@ -58,30 +58,36 @@ class Piece(NamedTuple):
     place: int
 
 
-def write_master(path: Path, facts: Facts, state: RunState, segments: Sequence[Segment]) -> None:
-    """Replace results.h5 by one that shows these segments.
+def writing_master(path: Path, facts: Facts, state: RunState, segments: Sequence[Segment]) -> Iterator[None]:
+    """Replace results.h5 by one that shows these segments, step by step.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: It cannot be written, or a segment is damaged.
     """
     filled = [segment for segment in segments if len(segment.rows)]
-    with replacing(path) as temporary, created(temporary) as file:
-        make_groups(file)
-        declared = table([], facts.objectives, facts.parameters)
-        with ExitStack() as stack:
-            sources = [stack.enter_context(opened(segment.path)) for segment in filled]
-            forms = joined_forms(filled)
-            for key, column in declared.items():
-                if key not in forms:
-                    forms[key] = column.form if not filled else Form(has_missing=True)
-            for key, form in forms.items():
-                if not filled:
-                    write_column(file, key, declared[key])
-                elif not _write_virtual(file, path.parent, sources, filled, key, form):
-                    copy_column(file, sources, in_segment_order(filled), key, form)
-        if "missing" in file:
-            del file["missing"]
-        write_facts(file, facts, state)
+    with replacing(path) as temporary:
+        with created(temporary) as file:
+            make_groups(file)
+            declared = table([], facts.objectives, facts.parameters)
+            with ExitStack() as stack:
+                sources = []
+                for segment in filled:
+                    sources.append(stack.enter_context(opened(segment.path)))
+                    yield
+                forms = joined_forms(filled)
+                for key, column in declared.items():
+                    if key not in forms:
+                        forms[key] = column.form if not filled else Form(has_missing=True)
+                for key, form in forms.items():
+                    if not filled:
+                        write_column(file, key, declared[key])
+                    elif not _write_virtual(file, path.parent, sources, filled, key, form):
+                        yield from copying_column(file, sources, in_segment_order(filled), key, form)
+                    yield
+            if "missing" in file:
+                del file["missing"]
+            write_facts(file, facts, state)
+        yield from completing(temporary)
 
 
 def _write_virtual(

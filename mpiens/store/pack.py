@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -10,40 +10,45 @@ import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.store.base import RunState
-from mpiens.store.combine import Rows, copy_columns, in_segment_order, in_trial_order
+from mpiens.store.checked import completing, created, verify
+from mpiens.store.combine import Rows, copying_columns, in_segment_order, in_trial_order
 from mpiens.store.files import explaining, replacing
-from mpiens.store.hdf5 import FORMAT, Facts, created, keys, make_groups, opened, write_column, write_facts
+from mpiens.store.hdf5 import FORMAT, Facts, keys, make_groups, opened, write_column, write_facts
 from mpiens.store.segment import Segment
 from mpiens.store.table import table
 
 
-def write_packed(path: Path, facts: Facts, state: RunState, segments: Sequence[Segment]) -> None:
-    """Replace results.h5 by one that holds all rows itself. When this returns, the segments are not needed any more.
+def writing_packed(path: Path, facts: Facts, state: RunState, segments: Sequence[Segment]) -> Iterator[None]:
+    """Replace results.h5 by one that holds all rows itself, step by step. Then the segments are not needed any more.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: It cannot be written, or a segment is damaged.
     """
-    with replacing(path) as temporary, created(temporary) as file:
-        _fill(file, in_trial_order(segments))
-        present = set(keys(file))
-        for key, column in table([], facts.objectives, facts.parameters).items():
-            if key not in present:
-                count = len(file["trials/number"]) if "trials/number" in file else 0
-                data = np.full(count, np.nan) if count else column.data
-                file_column = type(column)(column.form, data, column.missing)
-                write_column(file, key, file_column)
-        write_facts(file, facts, state)
+    with replacing(path) as temporary:
+        with created(temporary) as file:
+            yield from _filling(file, in_trial_order(segments))
+            present = set(keys(file))
+            for key, column in table([], facts.objectives, facts.parameters).items():
+                if key not in present:
+                    count = len(file["trials/number"]) if "trials/number" in file else 0
+                    data = np.full(count, np.nan) if count else column.data
+                    file_column = type(column)(column.form, data, column.missing)
+                    write_column(file, key, file_column)
+            write_facts(file, facts, state)
+        yield from completing(temporary)
 
 
-def write_merged(path: Path, segments: Sequence[Segment]) -> None:
-    """Write one segment with the rows of several, and note which it replaces.
+def writing_merged(path: Path, segments: Sequence[Segment]) -> Iterator[None]:
+    """Write one segment with the rows of several, and note which it replaces, step by step.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: It cannot be written, or a segment is damaged.
     """
-    with replacing(path) as temporary, created(temporary) as file:
-        file.attrs["mpiens_format"] = FORMAT
-        _fill(file, in_segment_order(segments))
+    with replacing(path) as temporary:
+        with created(temporary) as file:
+            file.attrs["mpiens_format"] = FORMAT
+            yield from _filling(file, in_segment_order(segments))
+        yield from completing(temporary)
 
 
 def is_packed(file: h5py.File) -> bool:
@@ -52,17 +57,21 @@ def is_packed(file: h5py.File) -> bool:
 
 
 def packed_size(run_dir: Path) -> int | None:
-    """Trials in the results.h5 of a complete run; None where there is no sound one that needs no segments."""
+    """Trials in the results.h5 of a complete run; None where there is no sound one that needs no segments.
+
+    All of it is checked.
+    """
     try:
+        verify(run_dir / "results.h5")
         with opened(run_dir / "results.h5") as file, explaining(run_dir, "read"):
             return len(file["trials/number"]) if is_packed(file) and file.attrs["state"] == "complete" else None
     except StoreError:
         return None
 
 
-def _fill(file: h5py.File, rows: Rows) -> None:
+def _filling(file: h5py.File, rows: Rows) -> Iterator[None]:
     make_groups(file)
-    copy_columns(file, rows)
+    yield from copying_columns(file, rows)
     names = sorted(segment.path.name.encode() for segment in rows.segments)
     width = max(1, *map(len, names), 1)
     file.create_dataset("replaces", data=np.array(names, dtype=(np.bytes_, width)))

@@ -6,6 +6,7 @@ import difflib
 import functools
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,11 +17,13 @@ import numpy as np
 from mpiens.errors import StoreError
 from mpiens.history import FailedAttempt, attempts_in
 from mpiens.store.base import RunState
+from mpiens.store.checked import verify as verify_file
 from mpiens.store.columns import Column, Form, decoded, take
-from mpiens.store.files import store_error
+from mpiens.store.files import RAISED_BY_H5PY, store_error
 from mpiens.store.grid import grid_dataset
-from mpiens.store.hdf5 import Facts, is_json_text, keys, node_path, opened, read_facts
+from mpiens.store.hdf5 import Facts, is_json_text, keys, node_path, read_facts
 from mpiens.store.segment import bare
+from mpiens.store.shown import Shown, SourceGone, shown
 from mpiens.store.spikes import has_spikes, spike_table
 from mpiens.store.table import HISTORY, NUMBER, PARAMS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
 
@@ -44,11 +47,13 @@ class UnknownResult(StoreError, KeyError):
         return str(self.args[0])
 
 
-def open_results(path: str | Path) -> Results:
+def open_results(path: str | Path, verify: bool = True) -> Results:
     """Open the results of a run, which may be going on.
 
     Args:
         path: The run directory, or its results.h5.
+        verify: Check everything that is read against the checksums behind the file's end; a damaged value raises, it is
+            never returned. False reads a file that another program has changed, as it is.
 
     Raises:
         StoreError: There is nothing there, or it cannot be read.
@@ -65,7 +70,7 @@ def open_results(path: str | Path) -> Results:
         if not (path / "results.h5").exists():
             raise StoreError(f"{path}: no results.h5 in this folder; expected the directory of a run")
         path = path / "results.h5"
-    return Results(path)
+    return Results(path, verify)
 
 
 class Results:
@@ -75,6 +80,7 @@ class Results:
 
     Args:
         path: A results.h5.
+        verify: Check what is read.
 
     Attributes:
         path: The file.
@@ -85,8 +91,9 @@ class Results:
         directions: ``minimize`` or ``maximize`` by objective.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, verify: bool = True) -> None:
         self.path = path
+        self._is_checked = verify
         facts, self.state, self._keys, numbers = self._read(_first_look)
         self.name = facts.name
         self.spec = facts.spec
@@ -100,7 +107,7 @@ class Results:
         return len(self._numbers)
 
     def __repr__(self) -> str:
-        counts = self._read(lambda file: self._column(file, STATE).data)
+        counts = self._read(lambda shown: self._column(shown, STATE).data)
         states = ", ".join(f"{np.count_nonzero(counts == value)} {name}" for name, value in STATES.items())
         names = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
         return f"<Results of {self.name!r} ({self.state}): {len(self)} trials ({states}); results: {names or 'none'}>"
@@ -115,6 +122,17 @@ class Results:
 
     def close(self) -> None:
         """Nothing is open between reads; here for code that treats this like a file."""
+
+    def verify(self) -> None:
+        """Read all of results.h5, and of the segments that it shows, and compare it with the checksums.
+
+        Raises:
+            StoreError: Something is damaged; the message names the file and the bytes.
+        """
+        with self._shown() as shown:
+            sources = shown.sources()
+        for path in (self.path, *sources):
+            verify_file(path)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -154,7 +172,7 @@ class Results:
             StoreError: pandas is not installed, or the file cannot be read.
         """
         pandas = _analysis_library("pandas")
-        columns = self._read(lambda file: {key: self._column(file, key) for key in self._keys if key[0] != RESULTS})
+        columns = self._read(lambda shown: {key: self._column(shown, key) for key in self._keys if key[0] != RESULTS})
         names = {value: name for name, value in STATES.items()}
         frame = {
             "number": columns[NUMBER].data,
@@ -181,7 +199,7 @@ class Results:
         pandas = _analysis_library("pandas")
         rows = []
         if HISTORY in self._keys:  # results of earlier versions have none
-            histories = self._read(lambda file: self._column(file, HISTORY).data)
+            histories = self._read(lambda shown: self._column(shown, HISTORY).data)
             for place in np.flatnonzero(histories).tolist():
                 history = histories[place].decode("utf-8", "replace")
                 rows += [(int(self._numbers[place]), *attempt) for attempt in attempts_in(history)]
@@ -235,9 +253,9 @@ class Results:
         Raises:
             StoreError: The trials do not form a full grid, or xarray is not installed.
         """
-        params = self._read(lambda file: {key[1]: self._column(file, key) for key in self._keys if key[0] == PARAMS})
+        params = self._read(lambda shown: {key[1]: self._column(shown, key) for key in self._keys if key[0] == PARAMS})
         variables = {name: self[name] for name in [*self.directions, *self.names]}
-        states = self._read(lambda file: self._column(file, STATE).data)
+        states = self._read(lambda shown: self._column(shown, STATE).data)
         names = {value: name for name, value in STATES.items()}
         variables["state"] = np.array([names.get(value, "") for value in states.tolist()])
         variables["number"] = self._numbers
@@ -250,18 +268,18 @@ class Results:
         )
         return dataset
 
-    def _column(self, file: h5py.File, key: Key) -> Column:
+    def _column(self, shown: Shown, key: Key) -> Column:
         """A column of the trials that this object shows, by number."""
-        node = file[node_path(key)]
+        node = shown.file[node_path(key)]
         is_json = is_json_text(node)
         if isinstance(node, h5py.Group):
-            data, offsets, shapes = bare(node["values"][()]), node["offsets"][()], node["shapes"][()]
+            data, offsets, shapes = bare(shown.read(node["values"])), node["offsets"][()], node["shapes"][()]
             column = Column(Form(frozenset([data.dtype.str]), None, shapes.shape[1]), data, _NONE, offsets, shapes)
         else:
-            data = bare(node[()])
+            data = bare(shown.read(node))
             form = Form(frozenset([data.dtype.str]), data.shape[1:], data.ndim - 1, is_json=is_json)
             column = Column(form, data, _NONE)
-        numbers = file[node_path(NUMBER)][()]
+        numbers = shown.read(shown.file[node_path(NUMBER)])
         order = np.argsort(numbers, kind="stable")
         # The run may have gone on since this object was made: later trials are not part of it.
         places = np.searchsorted(numbers, self._numbers, sorter=order)
@@ -270,51 +288,38 @@ class Results:
             raise _Stale
         return take(column, rows)
 
-    def _read(self, read: Callable[[h5py.File], _T]) -> _T:
+    def _shown(self) -> AbstractContextManager[Shown]:
+        return shown(self.path, self._is_checked)
+
+    def _read(self, read: Callable[[Shown], _T]) -> _T:
         """What `read` returns, from a file whose segments were all there until it was done.
 
-        HDF5 shows fill values where the source of a virtual dataset is gone, without an error. That happens when the
-        run merges its segments at this moment; results.h5 was renewed before, so opening it again helps.
+        A segment is gone when the run merges its segments at this moment; results.h5 was renewed before, so opening it
+        again helps.
         """
-        failure: Exception | None = None
-        gone = ""
+        failure: Exception = _Stale()
         for _attempt in range(_ATTEMPTS):
-            with opened(self.path) as file:
-                try:
-                    found = read(file)
-                    failure = None
-                except (_Stale, OSError, RuntimeError) as error:
-                    failure = error
-                gone = _missing_sources(file, self.path.parent)
-            if failure is None and not gone:
-                return found
-        if gone:
+            try:
+                with self._shown() as shown:
+                    return read(shown)
+            except (_Stale, SourceGone, *RAISED_BY_H5PY) as error:
+                failure = error
+        if isinstance(failure, SourceGone):
             raise StoreError(
-                f"{self.path}: it shows rows of {gone}, which is not there; results.h5 of a run that has not ended "
+                f"{self.path}: it shows rows of {failure}, which is not there; results.h5 of a run that has not ended "
                 "needs the folder segments/ beside it: copy the whole run directory"
             )
         if isinstance(failure, _Stale):
             raise StoreError(f"{self.path}: trials that were there before are gone: another run was put in its place")
-        raise store_error(self.path, "read", failure or RuntimeError("unknown")) from failure
+        raise store_error(self.path, "read", failure) from failure
 
 
 _NONE = np.zeros(0, dtype=np.int64)
 
 
-def _first_look(file: h5py.File) -> tuple[Facts, RunState, list[Key], np.ndarray]:
-    facts, state = read_facts(file)
-    return facts, state, keys(file), file[node_path(NUMBER)][()]
-
-
-def _missing_sources(file: h5py.File, root: Path) -> str:
-    """Name of a segment that is gone, or an empty string."""
-    number = file[node_path(NUMBER)]
-    if number.is_virtual:
-        for source in number.virtual_sources():
-            name: str = source.file_name.replace("%%", "%")
-            if not (root / name).exists():
-                return name
-    return ""
+def _first_look(shown: Shown) -> tuple[Facts, RunState, list[Key], np.ndarray]:
+    facts, state = read_facts(shown.file)
+    return facts, state, keys(shown.file), shown.read(shown.file[node_path(NUMBER)])
 
 
 def _for_pandas(values: np.ndarray | list[Any]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mpiens.store.checked import completing, created
 from mpiens.store.columns import Column, Form, convert, padded_shapes, take
 from mpiens.store.files import explaining, replacing
 from mpiens.store.hdf5 import (
     FORMAT,
-    created,
     keys,
     make_groups,
     node_path,
@@ -24,7 +24,7 @@ from mpiens.store.hdf5 import (
     read_missing,
     write_column,
 )
-from mpiens.store.table import NUMBER, Key, Table, absent_form
+from mpiens.store.table import NUMBER, Key, absent_form
 
 _NAME = re.compile(r"(\d+)-(\d+)\.h5")
 _SLICE_BYTES = 2**26
@@ -65,17 +65,20 @@ def parse_name(name: str) -> tuple[int, int] | None:
     return (int(match.group(1)), int(match.group(2))) if match else None
 
 
-def write_segment(path: Path, table: Table) -> None:
-    """Write a segment that appears whole or not at all.
+def writing_segment(path: Path, columns: Iterable[tuple[Key, Column]]) -> Iterator[None]:
+    """Write a segment that appears whole or not at all, step by step.
 
     Raises:
         StoreError: It cannot be written.
     """
-    with replacing(path) as temporary, created(temporary) as file:
-        file.attrs["mpiens_format"] = FORMAT
-        make_groups(file)
-        for key, column in table.items():
-            write_column(file, key, column)
+    with replacing(path) as temporary:
+        with created(temporary) as file:
+            file.attrs["mpiens_format"] = FORMAT
+            make_groups(file)
+            for key, column in columns:
+                write_column(file, key, column)
+                yield
+        yield from completing(temporary)
 
 
 def read_segment(path: Path) -> Segment:
@@ -163,6 +166,25 @@ def converted_rows(file: h5py.File, segment: Segment, key: Key, rows: np.ndarray
     with explaining(segment.path, f"read {node_path(key)}"):
         column = read_rows(file, segment, key, rows)
     return convert(column, form)
+
+
+def without_repeats(segments: list[Segment]) -> list[Segment]:
+    """Let only the first row of every trial count."""
+    if not segments:
+        return []
+    numbers = np.concatenate([segment.numbers for segment in segments])
+    if len(numbers) and numbers.min() >= 0 and numbers.max() < 8 * len(numbers) and np.bincount(numbers).max() == 1:
+        return segments  # nearly always, and much faster to see this way
+    _values, first = np.unique(numbers, return_index=True)
+    if len(first) == len(numbers):
+        return segments
+    counts = np.zeros(len(numbers), dtype=bool)
+    counts[first] = True
+    ends = np.cumsum([len(segment.numbers) for segment in segments])
+    return [
+        replace(segment, rows=np.flatnonzero(counts[end - len(segment.numbers) : end]))
+        for segment, end in zip(segments, ends.tolist(), strict=True)
+    ]
 
 
 def runs(rows: np.ndarray) -> list[tuple[int, int]]:

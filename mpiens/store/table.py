@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mpiens.history import MOST_BYTES
 from mpiens.record import TrialRecord
@@ -29,32 +29,36 @@ MOST_ERROR_BYTES = 1000
 
 
 def table(records: Sequence[TrialRecord], objectives: Iterable[str] = (), parameters: Iterable[str] = ()) -> Table:
-    """The columns of these records.
+    """The columns of these records; see `columns`."""
+    return dict(columns(records, objectives, parameters))
+
+
+def columns(
+    records: Sequence[TrialRecord], objectives: Iterable[str] = (), parameters: Iterable[str] = ()
+) -> Iterator[tuple[Key, Column]]:
+    """The columns of these records, each worked out when it is asked for.
 
     Args:
         records: One a row, in this order.
         objectives: Names that have a column even when no record has a value.
         parameters: Likewise.
     """
-    columns: Table = {
-        NUMBER: fixed_column((record.number for record in records), "i8"),
-        STATE: fixed_column((int(record.state) for record in records), "i1"),
-        (TRIALS, "attempt"): fixed_column((record.attempt for record in records), "i8"),
-        (TRIALS, "group"): fixed_column((record.group for record in records), "i8"),
-        (TRIALS, "seed"): fixed_column((record.seed for record in records), "i8"),
-        (TRIALS, "started_s"): fixed_column((record.started_s for record in records), "f8"),
-        (TRIALS, "elapsed_s"): fixed_column((record.elapsed_s for record in records), "f8"),
-        (TRIALS, "error"): text_column((record.error for record in records), MOST_ERROR_BYTES),
-        HISTORY: text_column((record.history for record in records), MOST_BYTES),
-    }
+    yield NUMBER, fixed_column((record.number for record in records), "i8")
+    yield STATE, fixed_column((int(record.state) for record in records), "i1")
+    yield (TRIALS, "attempt"), fixed_column((record.attempt for record in records), "i8")
+    yield (TRIALS, "group"), fixed_column((record.group for record in records), "i8")
+    yield (TRIALS, "seed"), fixed_column((record.seed for record in records), "i8")
+    yield (TRIALS, "started_s"), fixed_column((record.started_s for record in records), "f8")
+    yield (TRIALS, "elapsed_s"), fixed_column((record.elapsed_s for record in records), "f8")
+    yield (TRIALS, "error"), text_column((record.error for record in records), MOST_ERROR_BYTES)
+    yield HISTORY, text_column((record.history for record in records), MOST_BYTES)
     for name in _names(parameters, (record.params for record in records)):
-        columns[PARAMS, name] = column([record.params.get(name, MISSING) for record in records], strict=True)
+        yield (PARAMS, name), column([record.params.get(name, MISSING) for record in records], strict=True)
     complete = [record.values if record.state is TrialState.COMPLETE else {} for record in records]
     for name in _names(objectives, complete):
-        columns[VALUES, name] = fixed_column((values.get(name, float("nan")) for values in complete), "f8")
+        yield (VALUES, name), fixed_column((values.get(name, float("nan")) for values in complete), "f8")
     for name in _names((), (record.results for record in records)):
-        columns[RESULTS, name] = column([record.results.get(name, MISSING) for record in records])
-    return columns
+        yield (RESULTS, name), column([record.results.get(name, MISSING) for record in records])
 
 
 def absent_form(key: Key) -> Form:

@@ -3,17 +3,15 @@
 A kill at any point neither loses nor doubles a record, because every step leaves the directory readable:
 
 - a record is in a journal until the segment that holds it is durable; when both have it, the segment's counts;
+- a segment is made of journals that nobody appends to any more, so that it can be made step by step between messages;
 - a merged segment names those it replaces, so that they count no longer from the moment it has its name;
 - results.h5 is only ever replaced, and what it was made from is deleted after that.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +19,36 @@ import numpy as np
 from mpiens.errors import StoreError
 from mpiens.record import Params, TrialRecord, decode
 from mpiens.store.base import RunState
-from mpiens.store.files import explaining, make_folder, remove, replacing, sync_folder
+from mpiens.store.checked import verify
+from mpiens.store.files import (
+    at_once,
+    explaining,
+    link,
+    make_folder,
+    remove,
+    remove_empty,
+    rename,
+    replacing,
+    sync_file,
+    sync_folder,
+    syncing,
+)
+from mpiens.store.gather import Gathered
 from mpiens.store.hdf5 import Facts, opened
-from mpiens.store.journal import FRAME_BYTES, START, Journal, JournalError, is_sound, read_frames
-from mpiens.store.master import write_master
+from mpiens.store.journal import (
+    FRAME_BYTES,
+    START,
+    Journal,
+    JournalError,
+    is_sound,
+    journal_name,
+    parse_journal_name,
+    read_frames,
+)
+from mpiens.store.master import writing_master
 from mpiens.store.outcomes import Outcomes, join_outcomes, outcomes_of, read_outcomes, read_points
-from mpiens.store.pack import is_packed, write_merged, write_packed
-from mpiens.store.segment import Segment, parse_name, read_segment, segment_name, write_segment
-from mpiens.store.table import table
+from mpiens.store.pack import is_packed, writing_merged, writing_packed
+from mpiens.store.segment import Segment, parse_name, read_segment, segment_name, without_repeats, writing_segment
 
 SYNC_EVERY = 4096
 """Appended records after which they are forced to the disk."""
@@ -39,7 +59,7 @@ MERGE_AT = 48
 _MERGED_AT_ONCE = 32
 _CHUNK_BYTES = 2**26
 _CHUNK_RECORDS = 2**16
-_JOURNAL_NAME = re.compile(r"(\d+)-(\d+)\.bin")
+_STEP_RECORDS = 256
 
 
 class FileStore:
@@ -94,11 +114,11 @@ class FileStore:
         self._retired: list[Path] = []
         self._deletable: list[Path] = []
         self._serial = 0
-        self._scan()
+        self._steps: Iterator[None] | None = None
+        self._scan(verifies=True)
         self._journal = self._open_journal()
         self._shown: tuple[RunState, list[str]] | None = None
-        if writer == 0:
-            self._show("running")
+        at_once(self._showing("running"))
 
     def append(self, records: Sequence[bytes]) -> None:
         """Write packed `TrialRecord`s to the journal: all of them, or none."""
@@ -114,7 +134,14 @@ class FileStore:
 
     def seal(self) -> None:
         """Turn what was appended into segments, start a new journal, and renew results.h5."""
-        self._seal("running")
+        at_once(self.sealing())
+
+    def sealing(self) -> Iterator[None]:
+        """`seal` in steps of some milliseconds; records may be appended between them, to the new journal."""
+        self._end_steps()
+        old = self._begin_journal()
+        self._steps = self._sealing(old, "running")
+        return self._steps
 
     def finish(self, state: RunState) -> None:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
@@ -124,7 +151,8 @@ class FileStore:
         if self._writer == 0:
             self._writers = 1  # the others have closed theirs
         packs = state == "complete" and self._writer == 0
-        self._seal("running" if packs else state)
+        self._end_steps()
+        at_once(self._sealing(self._begin_journal(), "running" if packs else state))
         if packs:
             self._pack(state)
         else:
@@ -136,7 +164,7 @@ class FileStore:
         parts = [read_outcomes(segment, objectives) for segment in self._segments if len(segment.rows)]
         known = set(np.concatenate([np.zeros(0, dtype=np.int64), *(part.numbers for part in parts)]).tolist())
         fresh: dict[int, TrialRecord] = {}
-        for record in self._journalled(self._my_journals()):
+        for record, _size in self._journalled(self._my_journals()):
             if record.number not in known:
                 # Without its results, of which a journal may hold more than memory does.
                 fresh.setdefault(record.number, record._replace(results={}))
@@ -147,7 +175,7 @@ class FileStore:
         found: dict[int, Params] = {}
         for segment in self._segments:
             found |= read_points(segment, numbers)
-        for record in self._journalled(self._my_journals()):
+        for record, _size in self._journalled(self._my_journals()):
             if record.number in numbers and record.number not in found:
                 found[record.number] = record.params
         return found
@@ -155,92 +183,115 @@ class FileStore:
     def numbers(self) -> np.ndarray:
         """Numbers of all trials with a record, int64, ascending."""
         found = [segment.numbers for segment in self._segments]
-        found.append(np.array([record.number for record in self._journalled(self._my_journals())], dtype=np.int64))
+        found.append(
+            np.array([record.number for record, _size in self._journalled(self._my_journals())], dtype=np.int64)
+        )
         return np.unique(np.concatenate(found))
 
-    def _seal(self, state: RunState) -> None:
-        journals = self._my_journals()
-        is_used = len(journals) > 1 or self._journal.end > START
-        if is_used:
-            self._write_segments(journals)
-            self._renew_journal(journals)
-        while self._merge():
-            pass
-        if self._writer == 0:
-            self._scan()
-            deletable = self._deletable
-            self._show(state)
-            if deletable:
-                with explaining(self._segments_dir, "delete merged segments"):
-                    remove(deletable)
-                self._scan()
+    def _end_steps(self) -> None:
+        if self._steps is not None:
+            at_once(self._steps)
+            self._steps = None
 
-    def _write_segments(self, journals: list[Path]) -> None:
-        known = self._sealed_numbers()
-        for records in _chunks(self._journalled(journals)):
-            fresh: dict[int, TrialRecord] = {}
-            for record in records:
-                fresh.setdefault(record.number, record)
-            candidates = np.fromiter(fresh, dtype=np.int64, count=len(fresh))
-            new = candidates[~np.isin(candidates, known)]
-            if not len(new):
-                continue
-            path = self._segments_dir / segment_name(self._writer, self._serial)
-            write_segment(
-                path,
-                table([fresh[number] for number in new.tolist()], self._facts.objectives, self._facts.parameters),
-            )
-            self._scan()
-            known = np.concatenate([known, new])
-
-    def _renew_journal(self, journals: list[Path]) -> None:
-        _writer, serial = _parse_journal(self._journal.path.name)
+    def _begin_journal(self) -> Journal | None:
+        """From here on records go to a new journal; the one before, or None when nothing was appended to it."""
         old = self._journal
-        self._journal = Journal(self._journals / _journal_name(self._writer, serial + 1))
-        old.close()
+        if old.end <= START:
+            return None
+        self._journal = self._next_journal(old.path)
         self._unsynced = 0
+        return old
+
+    def _sealing(self, old: Journal | None, state: RunState) -> Iterator[None]:
+        self._scan()  # an interrupt may have ended the last sealing between two of its steps
+        if old is not None:
+            with explaining(old.path, "force records to the disk"):
+                yield from syncing(old.path)
+            old.close()
+        journals = [path for path in self._my_journals() if path != self._journal.path]
+        if journals:
+            yield from self._converting(journals)
+            # Whoever looks at journals first and then at results.h5 misses nothing.
+            yield from self._showing("running")
+            self._delete_journals(journals)
+        while chosen := self._to_merge():
+            yield from writing_merged(self._segments_dir / segment_name(self._writer, self._serial), chosen)
+            self._scan()
+        self._scan()
+        yield from self._showing(state)
+
+    def _converting(self, journals: list[Path]) -> Iterator[None]:
+        """Turn these journals into segments, each small enough to be held in memory."""
+        gathered = self._gather()
+        for count, (record, size_bytes) in enumerate(self._journalled(journals)):
+            if gathered.add(record, size_bytes):
+                yield from gathered.folding()
+            if gathered.size_bytes >= _CHUNK_BYTES or len(gathered) >= _CHUNK_RECORDS:
+                yield from self._writing_segment(gathered)
+                gathered = self._gather()
+            if count % _STEP_RECORDS == 0:
+                yield
+        yield from self._writing_segment(gathered)
+
+    def _gather(self) -> Gathered:
+        known = np.sort(self._sealed_numbers(), kind="stable")
+        return Gathered(self._facts.objectives, self._facts.parameters, known)
+
+    def _writing_segment(self, gathered: Gathered) -> Iterator[None]:
+        yield from gathered.folding()
+        if len(gathered):
+            path = self._segments_dir / segment_name(self._writer, self._serial)
+            yield from writing_segment(path, gathered.columns())
+            self._scan()
+
+    def _delete_journals(self, journals: list[Path]) -> None:
         with explaining(self._journals, "delete sealed journals"):
             for path in journals:
                 if path in self._damaged:
-                    path.replace(path.with_suffix(".bin.damaged"))
+                    rename(path, path.with_suffix(".bin.damaged"))
             remove(journals)
 
-    def _merge(self) -> bool:
-        """Merge the smallest segments of this writer; False when it has few enough."""
+    def _to_merge(self) -> list[Segment]:
+        """The smallest segments of this writer; none when it has few enough."""
         mine = [segment for segment in self._segments if _writer_of(segment.path) == self._writer]
         if len(mine) < MERGE_AT:
-            return False
+            return []
         smallest = sorted(mine, key=lambda segment: segment.size_bytes)[:_MERGED_AT_ONCE]
         chosen = {segment.path for segment in smallest}
-        path = self._segments_dir / segment_name(self._writer, self._serial)
-        write_merged(path, [segment for segment in self._segments if segment.path in chosen])
-        self._scan()
-        return True
+        return [segment for segment in self._segments if segment.path in chosen]
 
     def _pack(self, state: RunState) -> None:
-        write_packed(self._results, self._facts, state, self._segments)
+        at_once(writing_packed(self._results, self._facts, state, self._segments))
         self._journal.close()
         with explaining(self.run_dir, "delete what results.h5 has replaced"):
             remove(self._retired)  # before those that say that they are replaced
             remove([segment.path for segment in self._segments])
             remove(self._my_journals())
             for folder in (self._journals, self._segments_dir):
-                if not any(folder.iterdir()):
-                    folder.rmdir()
+                remove_empty(folder)
             sync_folder(self.run_dir)
 
-    def _show(self, state: RunState) -> None:
-        showing = (state, [segment.path.name for segment in self._segments])
-        if showing != self._shown:
-            write_master(self._results, self._facts, state, self._segments)
-            self._shown = showing
-            # One interval of grace: whoever opened results.h5 before a merge still reads what was merged.
-            self._deletable = self._retired
+    def _showing(self, state: RunState) -> Iterator[None]:
+        """Renew results.h5 where it shows something else; only writer 0 keeps it."""
+        segments = list(self._segments)
+        showing = (state, [segment.path.name for segment in segments])
+        if self._writer or showing == self._shown:
+            return
+        deletable = self._deletable
+        yield from writing_master(self._results, self._facts, state, segments)
+        self._shown = showing
+        if deletable:
+            with explaining(self._segments_dir, "delete merged segments"):
+                remove(deletable)
+            self._scan()
+        # One interval of grace: whoever opened results.h5 before a merge still reads what was merged.
+        self._deletable = self._retired
 
     def _sealed_numbers(self) -> np.ndarray:
         return np.concatenate([np.zeros(0, dtype=np.int64), *(segment.numbers for segment in self._segments)])
 
-    def _journalled(self, journals: list[Path]) -> Iterator[TrialRecord]:
+    def _journalled(self, journals: list[Path]) -> Iterator[tuple[TrialRecord, int]]:
+        """The records in these journals, with the bytes that each takes there."""
         for path in journals:
             last = START
             try:
@@ -249,7 +300,7 @@ class FileStore:
                         self._warn_damaged(path, f"{end - last - len(payload) - FRAME_BYTES} bytes from byte {last} on")
                     last = end
                     try:
-                        yield decode(payload)
+                        yield decode(payload), len(payload)
                     except StoreError as error:
                         self._warn_damaged(path, f"the record that ends at byte {end} ({error})")
             except JournalError as error:
@@ -267,29 +318,39 @@ class FileStore:
         """Journals that this writer seals, oldest first."""
         found = []
         for path in self._journals.iterdir():
-            if match := _JOURNAL_NAME.fullmatch(path.name):
-                writer, serial = map(int, match.groups())
+            if parsed := parse_journal_name(path.name):
+                writer, serial = parsed
                 if writer == self._writer or (self._writer == 0 and writer >= self._writers):
                     found.append((writer, serial, path))
         return [path for _writer, _serial, path in sorted(found)]
 
     def _open_journal(self) -> Journal:
         """The journal to append to. Those of an earlier process are left as they are until they are sealed."""
-        mine = [path for path in self._my_journals() if _parse_journal(path.name)[0] == self._writer]
+        mine = [path for path in self._my_journals() if _writer_of(path) == self._writer]
         if not mine:
-            return Journal(self._journals / _journal_name(self._writer, 0))
+            return Journal(self._journals / journal_name(self._writer, 0))
         if is_sound(mine[-1]):
             return Journal(mine[-1])
-        return Journal(self._journals / _journal_name(self._writer, _parse_journal(mine[-1].name)[1] + 1))
+        return self._next_journal(mine[-1])
 
-    def _scan(self) -> None:
-        """Find the segments that count, those that others have replaced, and this writer's next serial number."""
+    def _next_journal(self, path: Path) -> Journal:
+        parsed = parse_journal_name(path.name)
+        return Journal(self._journals / journal_name(self._writer, parsed[1] + 1 if parsed else 0))
+
+    def _scan(self, verifies: bool = False) -> None:
+        """Find the segments that count, those that others have replaced, and this writer's next serial number.
+
+        Args:
+            verifies: Check new ones whole. Those that this process has written itself are checked as they are read.
+        """
         names = sorted(
             (parsed, path.name) for path in self._segments_dir.iterdir() if (parsed := parse_name(path.name))
         )
         for _parsed, name in names:
             if name not in self._known:
                 try:
+                    if verifies:
+                        verify(self._segments_dir / name)
                     self._known[name] = read_segment(self._segments_dir / name)
                 except StoreError as error:
                     self._known[name] = None
@@ -298,7 +359,7 @@ class FileStore:
         replaced = {name for segment in found for name in segment.replaces}
         used = [*(parsed for parsed, _name in names), *(parsed for name in replaced if (parsed := parse_name(name)))]
         self._serial = 1 + max((serial for writer, serial in used if writer == self._writer), default=-1)
-        self._segments = _without_repeats([segment for segment in found if segment.path.name not in replaced])
+        self._segments = without_repeats([segment for segment in found if segment.path.name not in replaced])
         self._retired = [segment.path for segment in found if segment.path.name in replaced]
 
     def _adopt_packed(self) -> None:
@@ -306,12 +367,14 @@ class FileStore:
         if not self._results.exists():
             return
         try:
-            with opened(self._results) as file:
+            verify(self._results)
+            with opened(self._results) as file, explaining(self._results, "read"):
                 packed = is_packed(file)
                 replaced = [name.decode() for name in file["replaces"][()].tolist()] if packed else []
         except StoreError as error:
             aside = self._results.with_suffix(".h5.damaged")
-            self._results.replace(aside)
+            with explaining(self._results, "rename"):
+                rename(self._results, aside)
             self.warnings.append(f"results.h5 is damaged and was moved to {aside.name}: {error}")
             return
         if not packed:
@@ -323,55 +386,13 @@ class FileStore:
         serial = 1 + max((serial for writer, serial in names if writer == self._writer), default=-1)
         target = self._segments_dir / segment_name(self._writer, serial)
         try:
-            os.link(self._results, target)
-            sync_folder(self._segments_dir)
+            link(self._results, target)
         except OSError:  # the file system has no hard links
             with replacing(target) as temporary:
                 shutil.copyfile(self._results, temporary)
-
-
-def _without_repeats(segments: list[Segment]) -> list[Segment]:
-    """Let only the first row of every trial count."""
-    if not segments:
-        return []
-    numbers = np.concatenate([segment.numbers for segment in segments])
-    _values, first = np.unique(numbers, return_index=True)
-    if len(first) == len(numbers):
-        return segments
-    counts = np.zeros(len(numbers), dtype=bool)
-    counts[first] = True
-    ends = np.cumsum([len(segment.numbers) for segment in segments])
-    return [
-        replace(segment, rows=np.flatnonzero(counts[end - len(segment.numbers) : end]))
-        for segment, end in zip(segments, ends.tolist(), strict=True)
-    ]
-
-
-def _chunks(records: Iterator[TrialRecord]) -> Iterator[list[TrialRecord]]:
-    """Lists of records that are each small enough to be held in memory."""
-    chunk: list[TrialRecord] = []
-    size = 0
-    for record in records:
-        chunk.append(record)
-        size += 200 + sum(getattr(value, "nbytes", 50) for value in record.results.values())
-        if size >= _CHUNK_BYTES or len(chunk) >= _CHUNK_RECORDS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def _journal_name(writer: int, serial: int) -> str:
-    return f"{writer}-{serial:06d}.bin"
-
-
-def _parse_journal(name: str) -> tuple[int, int]:
-    match = _JOURNAL_NAME.fullmatch(name)
-    if match is None:
-        raise StoreError(f"{name}: not the name of a journal")
-    return int(match.group(1)), int(match.group(2))
+                sync_file(temporary)
 
 
 def _writer_of(path: Path) -> int:
-    parsed = parse_name(path.name)
+    parsed = parse_name(path.name) or parse_journal_name(path.name)
     return -1 if parsed is None else parsed[0]

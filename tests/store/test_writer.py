@@ -15,8 +15,9 @@ import pytest
 
 from mpiens.errors import StoreError
 from mpiens.store import FileStore, Results, combine, open_results, segment, writer
+from mpiens.store.files import at_once
 from mpiens.store.journal import read_frames
-from mpiens.store.segment import segment_name, write_segment
+from mpiens.store.segment import segment_name, writing_segment
 from mpiens.store.table import table
 
 Maker = Callable[..., FileStore]
@@ -441,8 +442,10 @@ def test_rows_that_do_not_count_are_not_shown(
     store.append([packed(number) for number in (1, 2, 3, 4)])
     store.seal()
     repeated = [record(number) for number in (4, 6, 7, 3, 8)[cut - 2 :]]
-    write_segment(run_dir / "segments" / segment_name(1, 0), table(repeated))
-    write_segment(run_dir / "segments" / segment_name(2, 0), table([record(8), record(9), record(2)]))
+    at_once(writing_segment(run_dir / "segments" / segment_name(1, 0), table(repeated).items()))
+    at_once(
+        writing_segment(run_dir / "segments" / segment_name(2, 0), table([record(8), record(9), record(2)]).items())
+    )
     store = open_store()
     numbers = open_results(run_dir).trials["number"].tolist()
     assert numbers == sorted({1, 2, 3, 4, *(one.number for one in repeated), 8, 9})
