@@ -148,6 +148,7 @@ class Drive:
             events.append(self._tick(now_s))
         if events and self._end is None:
             self._handle(events)
+        self._do_chore()
 
     # --- in ---------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ PAGE_TIMEOUT_S = 200.0
 NETWORK = Path("examples/network")
 
 ELSEWHERE = [
+    ("CONTRIBUTING.md", "takes most of an hour"),
     ("CONTRIBUTING.md", "makes an environment and runs all tests"),
     ("docs/howto/cluster-mpi.md", "needs a cluster's MPI"),
     ("docs/howto/openmpi.md", "makes an environment"),

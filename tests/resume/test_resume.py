@@ -91,6 +91,8 @@ def test_a_complete_run_says_so_and_more_trials_go_on(tmp_path: Path) -> None:
     said = completed(0, "resume", run_dir)
     assert "complete already, all 10 trials" in said
     assert (run_dir / "results.h5").read_bytes() == before
+    said = completed(0, "resume", run_dir, "--set", "groups.size=7")
+    assert "nothing to do" in said, "whatever the ranks"
     assert "going on after 10 finished trials" in completed(0, "run", spec, "--resume", "--set", "search.trials=15")
     completed(0, "run", spec, "--set", "search.trials=15", "--output", tmp_path / "at-once")
     assert contents(run_dir) == contents(tmp_path / "at-once")
@@ -128,3 +130,23 @@ def test_a_point_that_kills_fails_in_the_end_and_the_rest_completes(tmp_path: Pa
     said = done.stdout
     assert "5 complete, 1 failed" in said
     assert "the run was killed in the midst of it, in every one of 2 attempts" in said
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_run_directory_that_vanishes_ends_the_run_with_a_word(ranks: int, tmp_path: Path) -> None:
+    model = f"""
+    import shutil, time
+
+    def simulate(trial):
+        if trial.number == 5:
+            shutil.rmtree({str(tmp_path / "gone")!r})
+        time.sleep(0.02)
+        return {{"loss": trial.params["x"]}}
+    """
+    search = {**RANDOM, "trials": 400}
+    spec = write_project(tmp_path, model, space=SPACE, search=search, checkpoint={"every": "0.1s"})
+    done = mpiens(ranks, "run", spec, "--output", tmp_path / "gone", "--progress", "off")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert str(tmp_path / "gone") in done.stderr
+    assert "moved or deleted" in done.stderr
