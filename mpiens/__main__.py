@@ -13,8 +13,10 @@ def main() -> None:
     # Before anything else: it forks, which a process with threads and an MPI library must not do.
     stand_guard(os.environ, sys.argv[1] if len(sys.argv) > 1 else "")
     from mpiens.cli import run_command_line
+    from mpiens.comm import faults
 
-    sys.exit(run_command_line(sys.argv[1:]))
+    faults.exit_status = run_command_line(sys.argv[1:])
+    sys.exit(faults.exit_status)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,21 @@ class InvalidTransition(ProtocolError):
         return text + (f" after {', '.join(self.story)}" if self.story else "")
 
 
+class PeerLost(MpiensError):
+    """A rank that this one works with has died.
+
+    Args:
+        rank: World rank of the dead.
+    """
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(rank)
+        self.rank = rank
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} has died" + (", the driver" if self.rank == 0 else "")
+
+
 class WaitTimeout(MpiensError):
     """A wait between ranks has ended at its bound.
 

@@ -5,7 +5,9 @@ that ran was to blame. So the process that the launcher has started forks before
 the rank, the parent sleeps until it ends. After an abnormal end the parent writes a record with the trial that ran, and
 only then ends likewise, so that the launcher hears of it when the record is there.
 
-Ranks of a job that survives the loss of a rank (``mpiexec --with-ft ulfm``) need none of this: the driver sees it.
+Ranks of a job that survives the loss of a rank (``mpiexec --with-ft ulfm``) need none of this: the driver sees it. The
+driver itself has a guard there, because nobody can go on without it, and ranks in the midst of a long trial would not
+notice: the guard ends the launcher.
 """
 
 from __future__ import annotations
@@ -26,12 +28,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from mpiens.environment import SUPERVISED, has_fault_tolerance
+from mpiens.environment import SUPERVISED, has_fault_tolerance, rank_by_launcher
 
 _FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HEAD = struct.Struct("=qqqq")  # rank, trial (-1: none), attempt, length of the run directory's name
 _SIZE = 8192
 _PR_SET_PDEATHSIG = 1
+_LAUNCHER_S = 5.0
+_OPEN_MPI = ("prterun", "prted", "mpirun", "mpiexec", "orterun", "orted")
 _PATTERN = "death-*.json"
 
 
@@ -99,7 +103,7 @@ def mark(trial: int | None, attempt: int = 0) -> None:
 
 
 def stand_guard(environment: Mapping[str, str], verb: str) -> None:
-    """In a rank of a supervised job: go on in a child, and stay behind as its guard.
+    """In a rank that needs one: go on in a child, and stay behind as its guard.
 
     Returns in the child only. Elsewhere than in such a rank it does nothing.
 
@@ -107,7 +111,14 @@ def stand_guard(environment: Mapping[str, str], verb: str) -> None:
         environment: Of this process.
         verb: What it has been started for.
     """
-    if SUPERVISED not in environment or verb not in ("run", "resume") or has_fault_tolerance(environment):
+    if verb not in ("run", "resume"):
+        return
+    if rank_by_launcher(environment) is not None:
+        _die_with_launcher()
+    survives_others = has_fault_tolerance(environment)
+    if survives_others and rank_by_launcher(environment) != 0:
+        return
+    if not survives_others and SUPERVISED not in environment:
         return
     shared = _Shared()
     guard = os.getpid()
@@ -121,7 +132,31 @@ def stand_guard(environment: Mapping[str, str], verb: str) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         _guards.append(shared)
         return
-    _stand_by(child, shared)
+    _stand_by(child, shared, survives_others)
+
+
+def _die_with_launcher() -> None:
+    """Open MPI leaves its ranks behind when the process that has started them is killed."""
+    launcher = os.getppid()
+    if _is_open_mpi(launcher):
+        die_with_parent(launcher)
+
+
+def _is_open_mpi(launcher: int) -> bool:
+    try:
+        return Path(f"/proc/{launcher}/comm").read_text().strip() in _OPEN_MPI
+    except OSError:
+        return False
+
+
+def _end_launcher() -> None:
+    launcher = os.getppid()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if os.getppid() != launcher or not _is_open_mpi(launcher):
+            return
+        with contextlib.suppress(OSError):
+            os.kill(launcher, number)
+        time.sleep(_LAUNCHER_S)
 
 
 def die_with_parent(parent: int) -> None:
@@ -131,7 +166,7 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _stand_by(child: int, shared: _Shared) -> NoReturn:
+def _stand_by(child: int, shared: _Shared, ends_job: bool) -> NoReturn:
     passed_on: set[int] = set()
 
     def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a handler
@@ -153,6 +188,8 @@ def _stand_by(child: int, shared: _Shared) -> NoReturn:
         death = Death(rank, platform.node(), cause, bool(killer), number, attempt, time.time())
         with contextlib.suppress(OSError):
             write_death(run_dir, death)
+    if killer and ends_job:
+        _end_launcher()
     if killer:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the child has left its core already
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [killer])

@@ -13,6 +13,7 @@ Alive           driver -> all      nothing new; said now and then, so that a dea
 Hurry           driver -> root     trials that ask whether they should stop are to end
 Shutdown        driver -> all      no more work
 Left            all -> driver      this rank has nothing more to say
+RankLost        transport -> any   this rank has died; nobody sends it
 ==============  =================  ==================================================================
 """
 
@@ -243,4 +244,11 @@ class Shutdown:
     """No more work."""
 
 
-Message = Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Alive | Hurry | Shutdown | Left
+@dataclass(frozen=True, slots=True)
+class RankLost:
+    """The rank has died, and the job goes on. Nobody sends this: a transport finds it out."""
+
+    rank: int
+
+
+Message = RankLost | Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Alive | Hurry | Shutdown | Left

@@ -185,14 +185,18 @@ def read_kills(run_dir: Path) -> dict[tuple[int, int], str]:
     """Causes of the attempts, by trial and attempt, at which the limit has killed a rank."""
     causes: dict[tuple[int, int], str] = {}
     for path in note_paths(run_dir):
-        try:
-            head, traced = path.read_bytes()[:_NOTE_BYTES], path.stat().st_size > _NOTE_BYTES
-            note = json.loads(head)
-            if traced:
-                causes[int(note["trial"]), int(note["attempt"])] = killed(float(note["limit_s"]))
-        except (OSError, ValueError, TypeError, KeyError):
-            continue  # A note is a comfort; whatever is wrong with it must not keep a run from going on.
+        causes |= read_kill(path)
     return causes
+
+
+def read_kill(path: Path) -> dict[tuple[int, int], str]:
+    """What one note says of that, by trial and attempt; nothing, if the limit has not killed its rank."""
+    try:
+        head, traced = path.read_bytes()[:_NOTE_BYTES], path.stat().st_size > _NOTE_BYTES
+        note = json.loads(head)
+        return {(int(note["trial"]), int(note["attempt"])): killed(float(note["limit_s"]))} if traced else {}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}  # A note is a comfort; whatever is wrong with it must not keep a run from going on.
 
 
 def note_paths(run_dir: Path) -> list[Path]:

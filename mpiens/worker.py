@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from mpiens import guard
 from mpiens.comm.group import GroupLink
@@ -36,6 +37,9 @@ from mpiens.record import TrialRecord, encode, objective_values, plain_results
 from mpiens.softstop import SoftStop
 from mpiens.trial import TrialState, trial_seed
 from mpiens.watchdog import TimeUp, Watchdog, timed_out
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 HOLD_S = 0.002
 """Results of trials that were assigned together leave together, but none waits longer than this for the next trial."""
@@ -82,6 +86,11 @@ class GroupMember:
         sheltered = None if watchdog is None else watchdog.sheltered
         self.soft_stop = SoftStop(link.consult, setup.trial_timeout_s, setup.group_timeout_s, sheltered)
         self._trial: Trial | None = None
+
+    @property
+    def comms(self) -> list[MPI.Intracomm]:
+        """Communicators that the model may wait on."""
+        return [self.context.comm] + ([] if self._trial is None else [self._trial.comm])
 
     def set_up(self) -> Ready | SetupFailed | None:
         """Prepare the model, and agree on it.
@@ -231,16 +240,20 @@ class GroupRoot:
         stuck = None
         # A long queue is answered by halves, so that the driver can refill it while the other half runs.
         most = max(LEAST_ANSWERS, len(self._queue) // 2)
-        while self._queue and stuck is None and len(results) < most and (not results or time.perf_counter() < end_s):
-            result = self._run(self._queue.popleft())
-            if isinstance(result, GroupStuck):
-                stuck = result
-            else:
-                results.append(result)
+        try:
+            while (
+                self._queue and stuck is None and len(results) < most and (not results or time.perf_counter() < end_s)
+            ):
+                result = self._run(self._queue.popleft())
+                if isinstance(result, GroupStuck):
+                    stuck = result
+                else:
+                    results.append(result)
+        finally:  # where a member has died, what was done before counts
+            if results:
+                self._say(Results(self._context.index, tuple(results)))
         if not self._queue:
             self._member.rest()
-        if results:
-            self._say(Results(self._context.index, tuple(results)))
         if stuck is not None:
             self._queue.clear()
             self._say(stuck)

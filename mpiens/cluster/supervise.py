@@ -220,6 +220,8 @@ class Supervisor:
             return EXIT_USAGE
         if named == "complete" and (is_fresh or status == EXIT_COMPLETE):
             return EXIT_COMPLETE
+        if named == "stopped" and is_fresh and state.get("lost_groups", 0) >= state.get("groups", 1):
+            return None  # nobody was left to go on; new ranks can
         if named == "stopped" and is_fresh and (self._signals or not read_deaths(self._charge.run_dir)):
             return EXIT_RESUMABLE
         # Where a rank was killed, some launchers send SIGTERM to the others, and rank 0 may have obeyed.
@@ -228,8 +230,8 @@ class Supervisor:
         return None
 
     def _story(self, status: int, elapsed_s: float, state: Mapping[str, Any], reached: Progress) -> str:
-        if state.get("state") == "failed":
-            how = f"the run has failed: {state.get('reason')}"
+        if state.get("state") in ("failed", "stopped") and not read_deaths(self._charge.run_dir):
+            how = f"the run has {state['state']}: {state.get('reason')}"
         else:
             name = Path(self._charge.command.launcher[0]).name
             ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpiens.comm.base import Envelope
+from mpiens.comm.faults import Losses, is_loss, leave, revoke
 from mpiens.comm.outbox import Outbox
 from mpiens.comm.wire import from_wire, to_wire
-from mpiens.environment import size_by_launcher
+from mpiens.environment import has_fault_tolerance, size_by_launcher
 from mpiens.errors import InstallationError
-from mpiens.messages import Message
+from mpiens.messages import Message, RankLost
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -34,19 +36,34 @@ class MpiTransport:
         self._status = MPI.Status()
         self._any = MPI.ANY_SOURCE
         self._outbox = Outbox(comm)
+        self._losses = Losses(comm)
+        if has_fault_tolerance(os.environ):
+            # Registered early, so that what others have registered runs before.
+            atexit.register(leave, self._losses)
+
+    @property
+    def lost(self) -> Collection[int]:
+        """Ranks that have died. Always empty where MPI ends the job for one."""
+        return self._losses.known
 
     def send(self, dest: int, message: Message) -> None:
         """Hand over `message`; returns at once."""
         self._outbox.send(dest, _TAG, to_wire(message))
 
     def poll(self) -> Envelope | None:
-        """The next message that has arrived, or None."""
+        """The next message that has arrived, or None; last of all, from a rank that has died, `RankLost`."""
         self._outbox.progress()
-        arrived = self._comm.improbe(self._any, _TAG, self._status)
-        if arrived is None:
-            return None
-        source = self._status.source
-        return Envelope(source, from_wire(arrived.recv()))
+        try:
+            arrived = self._comm.improbe(self._any, _TAG, self._status)
+            if arrived is not None:
+                source = self._status.source
+                return Envelope(source, from_wire(arrived.recv()))
+        except Exception as error:
+            if not is_loss(error):
+                raise
+            self._losses.note()
+        lost = self._losses.next()
+        return None if lost is None else Envelope(lost, RankLost(lost))
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every message sent has left this rank.
@@ -79,12 +96,19 @@ class World:
         comm = MPI.COMM_WORLD.Create_group(group, _GROUP_TAG)
         return comm, comm.Dup()
 
+    def revoke(self, comms: Iterable[MPI.Intracomm]) -> None:
+        """Let every call on these communicators fail, on all their ranks."""
+        for comm in comms:
+            revoke(comm)
+
     def abort(self, status: int, reason: str) -> NoReturn:
         """End the whole job at once; `reason` is the last word on the real standard error."""
         from mpi4py import MPI
 
         if sys.__stderr__ is not None:
             print(reason, file=sys.__stderr__, flush=True)
+        if has_fault_tolerance(os.environ):
+            os._exit(status or 1)  # the launcher ends the job for that, while MPI_Abort may wait for the dead
         MPI.COMM_WORLD.Abort(status)
         os._exit(status)  # MPICH's abort may return, and leaves the rest to the launcher
 

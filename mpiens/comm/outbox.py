@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpiens.comm.backoff import Backoff
+from mpiens.comm.faults import is_loss
 from mpiens.errors import WaitTimeout
 
 if TYPE_CHECKING:
@@ -20,15 +21,20 @@ class Outbox:
         self._unsent: list[MPI.Request] = []
 
     def send(self, dest: int, tag: int, content: Any) -> None:
-        """Hand over `content`; returns at once."""
-        request = self._comm.isend(content, dest, tag)
-        if not request.Test():
+        """Hand over `content`; returns at once. What is for a rank that has died is dropped."""
+        try:
+            request = self._comm.isend(content, dest, tag)
+        except Exception as error:
+            if not is_loss(error):
+                raise
+            return
+        if not _has_left(request):
             self._unsent.append(request)
 
     def progress(self) -> None:
         """Let go of what has left."""
         if self._unsent:
-            self._unsent = [request for request in self._unsent if not request.Test()]
+            self._unsent = [request for request in self._unsent if not _has_left(request)]
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything has left.
@@ -43,3 +49,12 @@ class Outbox:
                 raise WaitTimeout(self._comm.rank, f"sending {len(self._unsent)} messages", timeout_s)
             backoff.pause()
             self.progress()
+
+
+def _has_left(request: MPI.Request) -> bool:
+    try:
+        return bool(request.Test())
+    except Exception as error:
+        if not is_loss(error):
+            raise
+        return True  # nobody will ever receive it

@@ -21,14 +21,16 @@ class GroupLost:
 
     Attributes:
         error: Cause, one line.
-        number: Trial that it was at, or None.
+        number: Trial that it was at; None: the first of those that it has, as far as anybody knows.
         is_usage: The spec is to blame.
+        is_death: A rank of it has died, so that others in its place may do better.
     """
 
     group: int
     error: str
     number: int | None = None
     is_usage: bool = False
+    is_death: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Driver:
         self._checkpoint_due_s: float | None = None
         # Dense at first, so that the first results can be read soon.
         self._checkpoint_in_s = min(FIRST_CHECKPOINT_S, config.checkpoint_every_s)
-        self._blame = ("", False)
+        self._blame = GroupLost(-1, "")
         self._may_have_lost = False
         self.stopping = Stopping(config.drain_s, config.deadline_s, config.wind_down_s)
         self._handlers: dict[type[Any], Callable[[Any, list[Action]], None]] = {
@@ -186,7 +186,7 @@ class Driver:
         if event.group in self.tally.lost_groups:
             return
         self.tally.lost_groups[event.group] = event.error
-        self._blame = (event.error, event.is_usage)
+        self._blame = event
         group = self._groups.pop(event.group, None)
         self._hungry.pop(event.group, None)
         self._unheard.pop(event.group, None)
@@ -398,8 +398,11 @@ class Driver:
         if is_asked and not self._live:
             self._shut_down(Shutdown("complete"), actions)
         elif not self._groups and not self._unheard:
-            error, is_usage = self._blame
-            self._shut_down(Shutdown("failed", error, is_usage), actions)
+            last = self._blame
+            if last.is_death:
+                self._shut_down(Shutdown("stopped", f"no group is left; at last {last.error}"), actions)
+            else:
+                self._shut_down(Shutdown("failed", last.error, last.is_usage), actions)
         elif self.phase is Phase.DRAINING and (not self.running or self.stopping.is_over):
             if not self._may_have_lost:
                 self._leave_running()

@@ -91,6 +91,7 @@ def _plain(snapshot: Snapshot, reason: str, state: str) -> dict[str, Any]:
         "groups": snapshot.groups,
         "group_size": snapshot.group_size,
         "lost_groups": snapshot.lost_groups,
+        "lost_ranks": snapshot.lost_ranks,
         "busy_share": round(snapshot.busy_share, 4),
         "updated": time.time(),
         "host": platform.node(),

@@ -32,6 +32,12 @@ def summarize(ending: Ending) -> str:
     lines += _by_cause("repeated", last.repeated, "/trials/history")
     if last.done and last.complete + last.pruned == 0:
         lines.append("  warning   no trial has succeeded")
+    if last.lost_ranks:
+        ranks, shares = words.count(last.lost_ranks, "rank"), f"{last.lost_groups} of {last.groups} groups"
+        lines.append(
+            f"  warning   {ranks} and {shares} were lost"
+            + ("; what they were at was given to others" if last.lost_groups < last.groups else "")
+        )
     lost: dict[str, list[int]] = {}
     for group, cause in ending.lost_groups.items():
         lost.setdefault(cause, []).append(group)

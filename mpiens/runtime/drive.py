@@ -16,7 +16,7 @@ from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, Hurry, Note
 from mpiens.driver.actions import Shutdown as EndRun
 from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
 from mpiens.errors import MpiensError, ProtocolError, StoreError
-from mpiens.messages import Alive, Assign, GroupStuck, Message, Ready, Result, Results, SetupFailed
+from mpiens.messages import Alive, Assign, GroupStuck, Message, RankLost, Ready, Result, Results, SetupFailed
 from mpiens.messages import Hurry as HurryUp
 from mpiens.record import TrialRecord, encode
 from mpiens.runtime.logbook import Logbook
@@ -25,6 +25,7 @@ from mpiens.runtime.prepare import Job
 from mpiens.runtime.signals import Interrupted, StopSignals
 from mpiens.store.base import RunState, Store
 from mpiens.trial import TrialState, trial_seed
+from mpiens.watchdog import note_path, read_kill
 
 TICK_S = 0.25
 _SYNC_EVERY_S = 1.0
@@ -78,6 +79,7 @@ class Drive:
         self._end: EndRun | None = None
         self._stuck = False
         self._setup_errors: set[str] = set()
+        self._lost_ranks = 0
         self._actions: dict[type[Any], Callable[[Any], Event | None]] = {
             Ask: self._ask,
             Dispatch: self._dispatch,
@@ -160,6 +162,8 @@ class Drive:
             message = envelope.message
             if isinstance(message, Results):
                 self._take_in(message, events)
+            elif isinstance(message, RankLost):
+                self._lose(message.rank, events)
             else:
                 events.append(self._translate(message))
             if time.monotonic() > end_s:
@@ -172,7 +176,24 @@ class Drive:
         except Interrupted:
             return None  # the signals say the rest
 
+    def _lose(self, rank: int, events: list[Event]) -> None:
+        """A rank has died: its group goes, all others go on."""
+        self._lost_ranks += 1
+        index = self._job.layout.group_of(rank)
+        if index is None or index in self._driver.tally.lost_groups:
+            self._observer.warned(f"rank {rank} is lost too")
+            return
+        at = {(number, attempt) for number, attempt, group, *_ in self._driver.unfinished() if group == index}
+        kills = {key: cause for key, cause in read_kill(note_path(self._job.run_dir, rank)).items() if key in at}
+        for (number, _), cause in kills.items():
+            events.append(GroupLost(index, cause, number, is_death=True))
+        if not kills:
+            events.append(GroupLost(index, f"rank {rank} was killed in the midst of it", is_death=True))
+        self._observer.warned(f"rank {rank} is lost, and group {index} with it; the other groups go on")
+
     def _take_in(self, message: Results, events: list[Event]) -> None:
+        if message.group in self._driver.tally.lost_groups:
+            return  # Its trials have been given to others.
         stored = tuple([result for result in message.results if result.record])
         if stored:
             self._store.append([result.record for result in stored])
@@ -354,6 +375,7 @@ class Drive:
             groups=len(layout.groups),
             group_size=layout.group_size,
             lost_groups=len(tally.lost_groups),
+            lost_ranks=self._lost_ranks,
             busy_share=self._busy_share(),
         )
 

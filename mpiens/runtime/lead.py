@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 from mpiens import guard
 from mpiens.comm.backoff import Backoff
+from mpiens.comm.faults import end_local_ranks
 from mpiens.comm.group import GroupLink
 from mpiens.comm.loopback import LoopbackTransport
 from mpiens.comm.mpi import World
 from mpiens.driver import Start
 from mpiens.driver.ledger import Ledger
 from mpiens.driver.tally import Tally
+from mpiens.environment import has_fault_tolerance
 from mpiens.errors import MpiensError
-from mpiens.messages import Left, Ready, Shutdown
+from mpiens.messages import Left, RankLost, Ready, Shutdown
 from mpiens.runlog import RunLog
 from mpiens.runtime.drive import Drive
 from mpiens.runtime.growth import check_records, keep_forms
@@ -34,6 +37,7 @@ from mpiens.watchdog import read_kills
 from mpiens.worker import GroupRoot
 
 _HASTE_TIMEOUT_S = 2.0
+_SURVIVOR_TIMEOUT_S = 10.0
 
 
 def lead(
@@ -147,19 +151,38 @@ def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_
     """
     for rank in range(1, world.size):
         world.transport.send(rank, Shutdown())
-    staying = set(range(1, world.size))
-    end_s = time.monotonic() + (_HASTE_TIMEOUT_S if is_hasty else LEAVE_TIMEOUT_S)
+    lost = world.transport.lost
+    staying = set(range(1, world.size)).difference(lost)
+    timeout_s = _HASTE_TIMEOUT_S if is_hasty else LEAVE_TIMEOUT_S
+    # Survivors of a group that has lost a member may hang in it.
+    end_s = time.monotonic() + (min(timeout_s, _SURVIVOR_TIMEOUT_S) if lost else timeout_s)
     backoff = Backoff()
     while staying and time.monotonic() < end_s:
         envelope = world.transport.poll()
         if envelope is None:
             backoff.pause()
-        elif isinstance(envelope.message, Left):
-            staying.remove(envelope.message.rank)
+        elif isinstance(envelope.message, (Left, RankLost)):
+            staying.discard(envelope.message.rank)
+    if staying and has_fault_tolerance(os.environ):
+        _end_survivors(world, observer, staying)
     if staying:
         ranks = ", ".join(map(str, sorted(staying)[:20])) + (" and others" if len(staying) > 20 else "")
         observer.warned(f"these ranks do not leave and are ended: {ranks}; all files are complete")
         world.abort(status, last_words)
+
+
+def _end_survivors(world: World, observer: Observer, staying: set[int]) -> None:
+    """Kill those that hang; the end is in order all the same. On other machines they must be left to the launcher."""
+    ranks = ", ".join(map(str, sorted(staying)[:20])) + (" and others" if len(staying) > 20 else "")
+    observer.warned(f"these ranks do not leave and are killed: {ranks}; all files are complete")
+    end_local_ranks(staying)
+    end_s, backoff = time.monotonic() + _HASTE_TIMEOUT_S, Backoff()
+    while staying and time.monotonic() < end_s:
+        envelope = world.transport.poll()
+        if envelope is None:
+            backoff.pause()
+        elif isinstance(envelope.message, (Left, RankLost)):
+            staying.discard(envelope.message.rank)
 
 
 def _run_serially(

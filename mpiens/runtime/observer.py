@@ -38,6 +38,7 @@ class Snapshot:
         groups: Groups that take trials.
         group_size: Ranks in each.
         lost_groups: Groups that can run no more.
+        lost_ranks: Ranks that have died.
         busy_share: Share of the groups' time spent on trials, 0 to 1.
     """
 
@@ -60,6 +61,7 @@ class Snapshot:
     groups: int
     group_size: int
     lost_groups: int
+    lost_ranks: int
     busy_share: float
 
     @property
@@ -118,6 +120,7 @@ def still(name: str, run_dir: Path, layout: Layout, objectives: tuple[str, ...],
         groups=len(layout.groups),
         group_size=layout.group_size,
         lost_groups=0,
+        lost_ranks=0,
         busy_share=0.0,
     )
 

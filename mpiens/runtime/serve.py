@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from mpiens import guard
 from mpiens.comm.backoff import Backoff
+from mpiens.comm.faults import is_loss
 from mpiens.comm.group import GroupLink
 from mpiens.comm.mpi import World
-from mpiens.errors import ProtocolError, WaitTimeout
-from mpiens.messages import Alive, Left, Message, Ready, Setup, SetupFailed, Shutdown
+from mpiens.errors import PeerLost, ProtocolError, WaitTimeout
+from mpiens.messages import Alive, Left, Message, RankLost, Ready, Setup, SetupFailed, Shutdown
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext
 from mpiens.runlog import RunLog
@@ -29,10 +31,12 @@ class Lifeline:
 
     Attributes:
         is_over: The driver has said to leave.
+        peers: Ranks that this one works with.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.peers: Collection[int] = ()
         self._heard_s = time.monotonic()
         self.is_over = False
 
@@ -41,6 +45,7 @@ class Lifeline:
 
         Raises:
             WaitTimeout: The driver has been silent for too long.
+            PeerLost: The driver, or a rank of this one's group, has died.
         """
         envelope = self._world.transport.poll()
         now_s = time.monotonic()
@@ -49,6 +54,10 @@ class Lifeline:
                 raise WaitTimeout(
                     self._world.rank, "waiting for the driver", SILENCE_TIMEOUT_S, hint="rank 0 is stuck or gone"
                 )
+            return None
+        if isinstance(envelope.message, RankLost):
+            if envelope.message.rank == 0 or envelope.message.rank in self.peers:
+                raise PeerLost(envelope.message.rank)
             return None
         self._heard_s = now_s
         if isinstance(envelope.message, Shutdown):
@@ -93,7 +102,12 @@ def serve(world: World) -> None:
             log = RunLog(Path(message.run_dir), world.rank)
             try:
                 _join(world, lifeline, message, index, log)
+            except Exception as error:
+                if not is_loss(error) or 0 in world.transport.lost:
+                    raise
+                print(f"group {index} ends here: {error}")
             finally:
+                lifeline.peers = ()
                 log.close()
         lifeline.await_shutdown()
     elif not isinstance(message, Shutdown):
@@ -125,10 +139,21 @@ def make_member(
 
 def _join(world: World, lifeline: Lifeline, setup: Setup, index: int, log: RunLog) -> None:
     members = setup.layout.groups[index]
+    lifeline.peers = members
     model_comm, own_comm = world.make_group(members)
     link = GroupLink(own_comm if len(members) > 1 else None, world.rank)
     watchdog = make_watchdog(setup, world.rank)
     member = make_member(setup, world.rank, index, link, model_comm, log, watchdog)
+    try:
+        _take_part(world, lifeline, link, member)
+    except Exception as error:
+        if is_loss(error):
+            # Others of the group may wait for the dead, or for this rank, in calls that will never end.
+            world.revoke((*member.comms, own_comm))
+        raise
+
+
+def _take_part(world: World, lifeline: Lifeline, link: GroupLink, member: GroupMember) -> None:
     view = member.set_up()
     if link.rank == 0:
         root = GroupRoot(member, lambda message: world.transport.send(0, message))
