@@ -54,6 +54,8 @@ def _describe(found: dict[str, Any]) -> str:
         values = " ".join(f"{name}={words.number(value)}" for name, value in found["best"]["values"].items())
         params = words.params(found["best"]["params"], 20)
         lines.append(f"  best      trial {found['best']['number']}: {values} with {params}")
+    if found.get("front"):
+        lines.append(f"  front     {words.count(len(found['front']), 'trial')}, see `pareto()` of mpiens.open")
     lines += [f"  failures  {many} x {cause}" for cause, many in list(found["causes"].items())[:10]]
     if found["state"] == "lost":
         lines.append(f"  the run has not been heard of since its last status; it ran on {found['host']}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from mpiens.goals import Goals
 
 
 class Phase(enum.Enum):
@@ -24,7 +26,7 @@ class DriverConfig:
         batch: Size of a generation; 0: asynchronous.
         max_attempts: How often a trial may be dispatched.
         checkpoint_every_s: Time between checkpoints.
-        maximize: Direction of the first objective.
+        goals: What is searched for.
         is_adaptive: The sampler learns from results, so that queueing far ahead would cost search quality.
         start_timeout_s: How long a group may take to be set up.
         drain_s: How long running trials may take when the run must stop.
@@ -37,7 +39,7 @@ class DriverConfig:
     batch: int = 0
     max_attempts: int = 1
     checkpoint_every_s: float = 60.0
-    maximize: bool = False
+    goals: Goals = field(default_factory=Goals)
     is_adaptive: bool = False
     start_timeout_s: float = 3600.0
     drain_s: float = 300.0

@@ -218,7 +218,6 @@ class Driver:
 
     def _on_stored(self, event: Stored, actions: list[Action]) -> None:
         told = []
-        maximize = self.config.maximize
         for result in event.results:
             trial = self._current(event.group, result)
             if trial is not None:
@@ -226,7 +225,7 @@ class Driver:
                 del self._live[result.number]
                 if self._suspects:
                     self._suspects.discard(result.number)
-                self.tally.count(result, trial.params, maximize)
+                self.tally.count(result, trial.params, self.config.goals)
                 if result.state is TrialState.COMPLETE:
                     self.stopping.took(result.elapsed_s)
                 told.append(FinishedTrial(result.number, result.state, result.values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from mpiens.goals import Goals, dominates
 from mpiens.messages import Result
 from mpiens.record import Params
 from mpiens.trial import TrialState
@@ -31,7 +32,8 @@ class Tally:
         retried: Attempts that were given up and tried again.
         repeated: Those by cause.
         busy_s: Time that groups have spent in finished attempts.
-        best: Best complete trial, None before the first and without objectives.
+        best: Best feasible trial; None before the first, and unless there is one objective.
+        front: With several objectives: the feasible trials that no other one dominates.
         causes: Failures by cause.
         lost_groups: Cause by group, of groups that can run no more.
     """
@@ -43,6 +45,7 @@ class Tally:
     retried: int = 0
     busy_s: float = 0.0
     best: Best | None = None
+    front: list[Best] = field(default_factory=list)
     causes: Counter[str] = field(default_factory=Counter)
     repeated: Counter[str] = field(default_factory=Counter)
     lost_groups: dict[int, str] = field(default_factory=dict)
@@ -57,22 +60,28 @@ class Tally:
         self.retried += 1
         add_cause(self.repeated, cause)
 
-    def count(self, result: Result, params: Params, maximize: bool) -> None:
+    def count(self, result: Result, params: Params, goals: Goals) -> None:
         """Take in a finished trial."""
         self.finished[result.state] += 1
         self.busy_s += result.elapsed_s
         if result.state is TrialState.FAIL:
             add_cause(self.causes, result.error)
-        elif result.values:
-            value = result.values[0]
-            old = self.best
-            # On a tie the lower number wins, so that the best does not depend on the order of arrival.
-            if (
-                old is None
-                or (value > old.values[0] if maximize else value < old.values[0])
-                or (value == old.values[0] and result.number < old.number)
-            ):
-                self.best = Best(result.number, result.values, params)
+        elif result.values and goals.is_feasible(result.values):
+            self.note(Best(result.number, result.values, params), goals)
+
+    def note(self, found: Best, goals: Goals) -> None:
+        """Take in the values of a feasible trial."""
+        losses = goals.losses(found.values)
+        if len(losses) > 1:
+            others = [(kept, goals.losses(kept.values)) for kept in self.front]
+            if not any(dominates(known, losses) for _, known in others):
+                self.front = [kept for kept, known in others if not dominates(losses, known)]
+                self.front.append(found)
+        # On a tie the lower number wins, so that the best does not depend on the order of arrival.
+        elif losses and (
+            self.best is None or (losses, found.number) < (goals.losses(self.best.values), self.best.number)
+        ):
+            self.best = found
 
 
 def add_cause(causes: Counter[str], cause: str, many: int = 1) -> None:

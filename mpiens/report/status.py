@@ -17,6 +17,7 @@ from mpiens.store.files import show_text
 
 STATUS_NAME = "status.json"
 EVERY_S = 2.0
+_MOST_OF_FRONT = 200
 STALE_S = 30.0
 """A status that says running, but was not renewed for this long, belongs to a run that was killed."""
 
@@ -86,6 +87,10 @@ def _plain(snapshot: Snapshot, reason: str, state: str) -> dict[str, Any]:
             "values": dict(zip(snapshot.objectives, best.values, strict=True)),
             "params": best.params,
         },
+        "front": [
+            {"number": b.number, "values": dict(zip(snapshot.objectives, b.values, strict=True)), "params": b.params}
+            for b in sorted(snapshot.front, key=lambda b: (b.values, b.number))[:_MOST_OF_FRONT]
+        ],
         "causes": dict(snapshot.causes),
         "repeated": dict(snapshot.repeated),
         "groups": snapshot.groups,

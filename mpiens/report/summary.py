@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mpiens.report import words
-from mpiens.runtime.observer import Ending
+from mpiens.runtime.observer import Ending, Snapshot
 
 _MOST_CAUSES = 5
+_MOST_OF_FRONT = 5
 
 
 def summarize(ending: Ending) -> str:
@@ -28,6 +29,10 @@ def summarize(ending: Ending) -> str:
     if last.best is not None:
         values = " ".join(f"{n}={words.number(v)}" for n, v in zip(last.objectives, last.best.values, strict=True))
         lines.append(f"  best      trial {last.best.number}: {values} with {words.params(last.best.params, 20)}")
+    elif last.front:
+        lines += front_lines(last)
+    elif last.complete and last.objectives:
+        lines.append("  best      none: no trial meets all constraints")
     lines += _by_cause("failures", last.causes, "/trials/error")
     lines += _by_cause("repeated", last.repeated, "/trials/history")
     if last.done and last.complete + last.pruned == 0:
@@ -55,6 +60,18 @@ def _by_cause(heading: str, found: Mapping[str, int], place: str) -> Iterator[st
         yield f"  {heading if position == 0 else '':<9} {many} x {cause}"
     if len(causes) > _MOST_CAUSES:
         yield f"            and {len(causes) - _MOST_CAUSES} more causes, see {place} in results.h5"
+
+
+def front_lines(last: Snapshot) -> list[str]:
+    """The Pareto front: how many trials, and some of them, spread along it."""
+    ordered = sorted(last.front, key=lambda best: (best.values, best.number))
+    shown = min(len(ordered), _MOST_OF_FRONT)
+    picked = [ordered[round(i * (len(ordered) - 1) / max(1, shown - 1))] for i in range(shown)]
+    lines = [f"  front     {words.count(len(ordered), 'trial')}" + (", some of them:" if len(ordered) > shown else ":")]
+    for best in picked:
+        values = " ".join(f"{n}={words.number(v)}" for n, v in zip(last.objectives, best.values, strict=True))
+        lines.append(f"            trial {best.number}: {values} with {words.params(best.params, 10)}")
+    return lines
 
 
 def _groups(groups: list[int]) -> str:

@@ -377,6 +377,7 @@ class Drive:
             lost_groups=len(tally.lost_groups),
             lost_ranks=self._lost_ranks,
             busy_share=self._busy_share(),
+            front=tuple(tally.front),
         )
 
     def _busy_share(self) -> float:

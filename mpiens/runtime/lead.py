@@ -133,7 +133,7 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     ledger, kept, warnings = replay(job.run_dir, found.saved, objectives, job.sampler.needs_history)
     deaths, kills = guard.read_deaths(job.run_dir), read_kills(job.run_dir)
     recovered = recover(
-        ledger, store, job.sampler, job.driver.max_attempts, job.maximize, job.driver.batch, deaths, kills
+        ledger, store, job.sampler, job.driver.max_attempts, job.driver.goals, job.driver.batch, deaths, kills
     )
     for warning in (*warnings, *recovered.warnings):
         observer.warned(warning)

@@ -32,7 +32,7 @@ class Snapshot:
         elapsed_s: Time since the start.
         rate_per_s: Finished trials a second, since the first group was ready.
         time_left_s: Estimate; None before the first trial has ended.
-        best: Best trial so far.
+        best: Best feasible trial so far; None without one, and unless there is one objective.
         causes: Failures by cause.
         repeated: Attempts that were repeated, by cause.
         groups: Groups that take trials.
@@ -40,6 +40,7 @@ class Snapshot:
         lost_groups: Groups that can run no more.
         lost_ranks: Ranks that have died.
         busy_share: Share of the groups' time spent on trials, 0 to 1.
+        front: With several objectives, the trials that no other one dominates.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Snapshot:
     lost_groups: int
     lost_ranks: int
     busy_share: float
+    front: tuple[Best, ...] = ()
 
     @property
     def done(self) -> int:
@@ -122,6 +124,7 @@ def still(name: str, run_dir: Path, layout: Layout, objectives: tuple[str, ...],
         lost_groups=0,
         lost_ranks=0,
         busy_share=0.0,
+        front=tuple(tally.front),
     )
 
 

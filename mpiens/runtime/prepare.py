@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiens.driver import DriverConfig
 from mpiens.errors import RunExistsError, SpecError, UsageError
+from mpiens.goals import CONSTRAINT, Goals
 from mpiens.layout import Layout, plan
 from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
@@ -59,7 +60,6 @@ class Job:
         setup: What workers must know.
         sampler: New; it has yet to be restored where the run goes on.
         driver: What the driver must know.
-        maximize: Direction of the first objective.
         earlier: The run's checkpoint, when it goes on; None: it is new.
         forms: Of a grid: the forms that its space has had.
         is_unsure: Nothing but the records tells whether the run's points are those of this space.
@@ -72,7 +72,6 @@ class Job:
     setup: Setup
     sampler: Sampler
     driver: DriverConfig
-    maximize: bool
     earlier: Found | None = None
     forms: tuple[Any, ...] = ()
     is_unsure: bool = False
@@ -163,21 +162,22 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
             warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
         _probe(run_dir)
     setup = make_setup(loaded, layout, run_dir)
-    directions = list(spec.search.objectives.values())
-    maximize = bool(directions) and directions[0] == "maximize"
     config = DriverConfig(
         total=sampler.total,
         groups=len(layout.groups),
         batch=spec.search.batch,
         max_attempts=spec.limits.max_attempts,
         checkpoint_every_s=spec.checkpoint.every,
-        maximize=maximize,
+        goals=Goals.of(kinds_of_values(spec)),
         is_adaptive=is_adaptive(spec.search.algorithm),
     )
     is_unsure = earlier is not None and not grid.is_known and not order.force
-    return Job(
-        loaded, run_dir, layout, setup, sampler, config, maximize, earlier, grid.forms, is_unsure, tuple(warnings)
-    )
+    return Job(loaded, run_dir, layout, setup, sampler, config, earlier, grid.forms, is_unsure, tuple(warnings))
+
+
+def kinds_of_values(spec: Spec) -> dict[str, str]:
+    """``minimize``, ``maximize`` or ``constraint`` for each value that a trial must have."""
+    return dict(spec.search.objectives) | dict.fromkeys(spec.search.constraints, CONSTRAINT)
 
 
 def is_complete(run_dir: Path, earlier: Found | None, total: int) -> bool:
@@ -222,7 +222,7 @@ def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
         results=tuple(spec.model.results),
         seeds=spec.model.seeds == "per_trial",
     )
-    objectives = tuple(spec.search.objectives)
+    objectives = tuple(kinds_of_values(spec))
     # A process can be ended from outside; only what runs in a rank needs a watchdog there.
     timeout_s = None if has_own_processes else spec.limits.trial_timeout
     return Setup(layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout, timeout_s)
@@ -354,7 +354,7 @@ def open_store(job: Job) -> FileStore:
         name=spec.name,
         spec_text=job.loaded.text,
         provenance=provenance(job),
-        objectives=dict(spec.search.objectives),
+        objectives=kinds_of_values(spec),
         parameters=job.loaded.space.names,
     )
 

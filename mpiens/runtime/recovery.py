@@ -21,6 +21,7 @@ from mpiens.driver.ledger import Ledger, Sent
 from mpiens.driver.machine import LOST
 from mpiens.driver.tally import Best, Tally, add_cause
 from mpiens.errors import StoreError, UsageError
+from mpiens.goals import Goals, front
 from mpiens.guard import Death
 from mpiens.history import FailedAttempt, attempts_in, extended
 from mpiens.record import Params
@@ -163,7 +164,7 @@ def recover(
     results: Results,
     sampler: Sampler,
     max_attempts: int,
-    maximize: bool,
+    goals: Goals,
     batch: int = 0,
     deaths: Sequence[Death] = (),
     kills: Mapping[tuple[int, int], str] = MappingProxyType({}),
@@ -178,7 +179,7 @@ def recover(
         results: What is stored.
         sampler: New.
         max_attempts: More attempts than that count as so many.
-        maximize: Direction of the first objective.
+        goals: What is searched for.
         batch: Size of a generation.
         deaths: How ranks were killed when the process before ended, as far as that is known.
         kills: Causes of the attempts, by trial and attempt, that are known to have ended their process.
@@ -207,7 +208,7 @@ def recover(
         if last and not cause:
             cause = f"{LOST.format(attempt)}; at last {last}"
         pending.append(Pending(number, min(attempt, max_attempts), sent.params, was_sent, is_cleared, cause, history))
-    tally = _tally(outcomes, results, sampler.total, maximize)
+    tally = _tally(outcomes, results, sampler.total, goals)
     for trial in pending:
         tally.retried += trial.attempt
         for failed in attempts_in(trial.history):
@@ -316,7 +317,7 @@ def cost(unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Mapping
     return sum(sent.attempt - (sent.group >= 0 and number not in charged) for number, sent in unfinished.items())
 
 
-def _tally(outcomes: Outcomes, results: Results, total: int, maximize: bool) -> Tally:
+def _tally(outcomes: Outcomes, results: Results, total: int, goals: Goals) -> Tally:
     tally = Tally(total)
     for state in tally.finished:
         tally.finished[state] = int(np.count_nonzero(outcomes.states == state))
@@ -328,10 +329,10 @@ def _tally(outcomes: Outcomes, results: Results, total: int, maximize: bool) -> 
         for cause in failed[:-1] if number in outcomes.errors else failed:
             add_cause(tally.repeated, cause)
     complete = np.flatnonzero(outcomes.states == TrialState.COMPLETE)
-    if outcomes.values.shape[1] and len(complete):
-        first = outcomes.values[complete, 0]
-        row = complete[np.argmax(first) if maximize else np.argmin(first)]
-        number = int(outcomes.numbers[row])
-        params = results.points([number]).get(number, {})
-        tally.best = Best(number, tuple(outcomes.values[row].tolist()), params)
+    if goals.directions and len(complete):
+        rows = complete[front(goals, outcomes.values[complete])]
+        points = results.points(outcomes.numbers[rows].tolist())
+        for row in rows.tolist():
+            number = int(outcomes.numbers[row])
+            tally.note(Best(number, tuple(outcomes.values[row].tolist()), points.get(number, {})), goals)
     return tally

@@ -96,16 +96,17 @@ def check_same(
         old = parse_spec(saved.spec_text, loaded.file)
     except SpecError as error:
         changed = [f"the run's own spec cannot be read any more: {error}"]
-        objectives = list(loaded.spec.search.objectives)
+        objectives = _values(loaded)
     else:
         changed = differences(old, loaded, ("space",) if is_space_known else ())
-        objectives = list(old.spec.search.objectives)
+        objectives = _values(old)
     if not is_space_known and saved.points_digest != points_digest(loaded):
         changed.append("space: the files of points have changed")
-    if objectives != list(loaded.spec.search.objectives):
+    if objectives != _values(loaded):
         raise UsageError(
-            f"{run_dir}: search.objectives cannot be changed while a run goes on, not even with --force: "
-            f"{objectives} -> {list(loaded.spec.search.objectives)}; start a new run with --output DIR"
+            f"{run_dir}: search.objectives and search.constraints cannot be changed while a run goes on, not even with "
+            "--force: "
+            f"{objectives} -> {_values(loaded)}; start a new run with --output DIR"
         )
     if not changed:
         return []
@@ -116,6 +117,11 @@ def check_same(
         f"{run_dir}: the spec has changed in what decides about the results:\n{shown}\n"
         "change it back, or start a new run with --output DIR; --force goes on all the same"
     )
+
+
+def _values(loaded: LoadedSpec) -> list[str]:
+    """Names of a trial's values."""
+    return [*loaded.spec.search.objectives, *loaded.spec.search.constraints]
 
 
 def facts(loaded: LoadedSpec, run_dir: Path) -> Saved:

@@ -68,7 +68,7 @@ class AdaptiveSampler(ABC):
         for index, (params, ending) in enumerate(self.plan.earlier, 1):
             assert params is not None and ending is not None
             self.adopt(-index, params)
-            self.learn(ending._replace(number=-index))
+            self._take_in(ending._replace(number=-index))
 
     def ask(self, n: int) -> list[Params]:
         """The next points, `n` at most; fewer only when no more are left."""
@@ -83,7 +83,7 @@ class AdaptiveSampler(ABC):
     def tell(self, trials: Sequence[FinishedTrial]) -> None:
         """Take in what came of points asked for before. Each is told once."""
         for trial in trials:
-            self.learn(trial)
+            self._take_in(trial)
 
     def restore(self, past: Past) -> Mapping[int, Params]:
         """Go on where an earlier process has left off."""
@@ -110,8 +110,15 @@ class AdaptiveSampler(ABC):
                 self.adopt(number, params)
                 self._asked += 1
             if ending is not None:
-                self.learn(ending)
+                self._take_in(ending)
         return chosen
+
+    def _take_in(self, trial: FinishedTrial) -> None:
+        """Part constraints from objectives, which stand in one row everywhere else."""
+        count = len(self.plan.directions)
+        if len(trial.values) > count:
+            trial = trial._replace(values=trial.values[:count], constraints=trial.values[count:])
+        self.learn(trial)
 
     def _replay(self, past: Past) -> dict[int, Params]:
         trials = list(past.trials)
@@ -121,7 +128,7 @@ class AdaptiveSampler(ABC):
                 self._repeat(trials[self._asked], chosen)
             ending = trials[number].ending
             if ending is not None:
-                self.learn(ending)
+                self._take_in(ending)
         while self._asked < len(trials):
             self._repeat(trials[self._asked], chosen)
         return chosen

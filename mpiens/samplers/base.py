@@ -16,9 +16,8 @@ class FinishedTrial(NamedTuple):
     Attributes:
         number: The trial's number; points are numbered from 0 in the order in which `Sampler.ask` gave them.
         state: COMPLETE, PRUNED or FAIL.
-        values: The objectives in the spec's order; empty unless COMPLETE.
-        constraints: The constraints in the spec's order; a trial is feasible when none is above 0. Empty unless
-            COMPLETE.
+        values: The objectives in the spec's order, then the constraints; empty unless COMPLETE.
+        constraints: What `AdaptiveSampler` has taken from the end of `values`; feasible when none is above 0.
         reports: What it has reported while it ran: step and value, by step.
     """
 

@@ -38,6 +38,10 @@ class ObservingSampler(AdaptiveSampler):
                 "or tpe",
                 key="search.objectives",
             )
+        if plan.constraints:
+            raise SpecError(
+                f"{plan.algorithm} does not take constraints; use tpe, nsga2 or nsga3", key="search.constraints"
+            )
         self.cube = UnitCube(domains)
         self._startup = startup
         self._sign = 1.0 if plan.directions[0] == "minimize" else -1.0

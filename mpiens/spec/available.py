@@ -18,7 +18,6 @@ ALGORITHMS_BUILT = tuple(name for name in ALGORITHMS if name not in ("ax", "hebo
 
 UNAVAILABLE_KEYS = (
     "model.reuse",
-    "search.constraints",
     "search.from_",
     "search.pruner",
 )
@@ -29,7 +28,6 @@ UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
         lambda spec: spec.search.algorithm in ALGORITHMS and spec.search.algorithm not in ALGORITHMS_BUILT,
         f"use one of {', '.join(ALGORITHMS_BUILT)}",
     ),
-    "search.objectives": (lambda spec: len(spec.search.objectives) > 1, "keep one objective"),
     "search.repeats": (
         lambda spec: spec.search.repeats > 1 and spec.search.algorithm not in COUNTED_BY_SPACE,
         "use repeats: 1, or algorithm: grid",

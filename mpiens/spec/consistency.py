@@ -21,7 +21,15 @@ def consistency_problems(spec: Spec, space: Space) -> list[SpecError]:
 
 
 def _problems(spec: Spec, space: Space) -> Iterator[SpecError]:
-    for check in (_check_algorithm, _check_space, _check_objectives, _check_fixed, _check_start, _check_model):
+    for check in (
+        _check_algorithm,
+        _check_space,
+        _check_objectives,
+        _check_constraints,
+        _check_fixed,
+        _check_start,
+        _check_model,
+    ):
         try:
             check(spec, space)
         except SpecError as error:
@@ -62,6 +70,17 @@ def _check_objectives(spec: Spec, _space: Space) -> None:
             "without one use grid or random",
             key="search.objectives",
         )
+
+
+def _check_constraints(spec: Spec, _space: Space) -> None:
+    search = spec.search
+    if search.constraints and not search.objectives:
+        raise SpecError("constraints need an objective", key="search.constraints")
+    for index, name in enumerate(search.constraints):
+        if name in search.objectives:
+            raise SpecError(f"{name!r} is an objective too; remove one of the two", key=f"search.constraints.{index}")
+        if name in search.constraints[:index]:
+            raise SpecError(f"{name!r} stands twice", key=f"search.constraints.{index}")
 
 
 def _check_fixed(spec: Spec, space: Space) -> None:

@@ -114,7 +114,7 @@ class SearchSpec(_Part):
     objectives: dict[Name, Direction] = Field({}, description="Results to optimise; none: they are only recorded")
     batch: int = Field(0, ge=0, description="0: asynchronous; n: generations of n, told in trial order")
     options: dict[str, Any] = Field({}, description="The sampler's own keyword arguments")
-    constraints: list[str] = Field([], description="Results that must not be above zero")
+    constraints: list[Name] = Field([], description="Results that must not be above zero")
     start: list[dict[str, Any]] = Field([], description="Points to try first")
     from_: Annotated[
         Any,

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from mpiens.errors import StoreError
+from mpiens.goals import CONSTRAINT, Goals, front
 from mpiens.history import FailedAttempt, attempts_in
 from mpiens.store.base import RunState
 from mpiens.store.checked import verify as verify_file
@@ -89,6 +90,7 @@ class Results:
         spec: Text of the spec.
         provenance: Where the run comes from.
         directions: ``minimize`` or ``maximize`` by objective.
+        constraints: Names of the values that must not be above zero.
     """
 
     def __init__(self, path: Path, verify: bool = True) -> None:
@@ -98,7 +100,8 @@ class Results:
         self.name = facts.name
         self.spec = facts.spec
         self.provenance = dict(facts.provenance)
-        self.directions = dict(facts.objectives)
+        self.directions = {name: kind for name, kind in facts.objectives.items() if kind != CONSTRAINT}
+        self.constraints = tuple(name for name in facts.objectives if name not in self.directions)
         self._numbers = np.sort(numbers)
 
     state: RunState
@@ -152,7 +155,7 @@ class Results:
         for group in (RESULTS, VALUES):
             if (group, name) in self._keys:
                 return decoded(self._read(functools.partial(self._column, key=(group, name))))
-        known = [*self.names, *self.directions]
+        known = [*self.names, *self.directions, *self.constraints]
         near = difflib.get_close_matches(str(name), known, 3, 0.5) or known[:10]
         raise UnknownResult(
             f"{self.path}: no result {name!r}; " + (f"nearest: {', '.join(near)}" if near else "no trial has a result")
@@ -228,22 +231,35 @@ class Results:
 
     @property
     def best(self) -> pd.Series[Any] | None:
-        """The row of `trials` with the best objective; None while no trial is COMPLETE.
+        """The row of `trials` with the best objective; None while no trial is COMPLETE and feasible.
 
         Raises:
             StoreError: The run has no objective, or several.
         """
         if len(self.directions) != 1:
             found = f"{len(self.directions)} objectives: {', '.join(self.directions)}" if self.directions else "none"
-            raise StoreError(f"{self.path}: `best` needs a run with one objective, this one has {found}; use `trials`")
-        ((name, direction),) = self.directions.items()
-        complete = self.trials[self.trials["state"] == "COMPLETE"]
-        values = complete[f"values_{name}"].to_numpy()
-        if not np.isfinite(values).any():
+            raise StoreError(
+                f"{self.path}: `best` needs a run with one objective, this one has {found}; use `pareto()`"
+            )
+        rows = self.pareto()
+        if not len(rows):
             return None
-        index = np.nanargmin(values) if direction == "minimize" else np.nanargmax(values)
-        row: pd.Series[Any] = complete.iloc[int(index)]
+        row: pd.Series[Any] = rows.iloc[0]
         return row
+
+    def pareto(self) -> pd.DataFrame:
+        """The rows of `trials` that are COMPLETE and feasible, and that no other such row dominates, by number.
+
+        Raises:
+            StoreError: The run has no objective.
+        """
+        if not self.directions:
+            raise StoreError(f"{self.path}: `pareto` needs a run with objectives, this one has none; use `trials`")
+        complete = self.trials[self.trials["state"] == "COMPLETE"]
+        values = complete[[f"values_{name}" for name in [*self.directions, *self.constraints]]].to_numpy(dtype=float)
+        goals = Goals(tuple(self.directions.values()), len(self.constraints))
+        found: pd.DataFrame = complete.iloc[front(goals, values)]
+        return found
 
     def to_xarray(self) -> xr.Dataset:
         """The results of a full grid, with the parameters as dimensions.
@@ -254,7 +270,7 @@ class Results:
             StoreError: The trials do not form a full grid, or xarray is not installed.
         """
         params = self._read(lambda shown: {key[1]: self._column(shown, key) for key in self._keys if key[0] == PARAMS})
-        variables = {name: self[name] for name in [*self.directions, *self.names]}
+        variables = {name: self[name] for name in [*self.directions, *self.constraints, *self.names]}
         states = self._read(lambda shown: self._column(shown, STATE).data)
         names = {value: name for name, value in STATES.items()}
         variables["state"] = np.array([names.get(value, "") for value in states.tolist()])

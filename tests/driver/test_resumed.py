@@ -18,6 +18,7 @@ from mpiens.driver.events import Asked, Event, GroupReady, Idle, Stored
 from mpiens.driver.ledger import Ledger, Sent, asked_entry, repeated_entry, sent_entry, told_entry
 from mpiens.driver.tally import Tally
 from mpiens.errors import StoreError, UsageError
+from mpiens.goals import Goals
 from mpiens.messages import Assignment, Result
 from mpiens.record import Params
 from mpiens.runtime.recovery import recover
@@ -100,7 +101,7 @@ class Life:
             ledger.open = dict(unfinished)
         for frame in disk.frames:
             ledger.replay(frame)
-        recovered = recover(ledger, disk, self.sampler, config.max_attempts, False)
+        recovered = recover(ledger, disk, self.sampler, config.max_attempts, Goals(("minimize",)))
         assert recovered.warnings == []
         self.ledger = recovered.ledger
         self.driver = Driver(config, recovered.start)
@@ -272,7 +273,7 @@ def test_only_the_first_of_a_group_is_charged() -> None:
     points = [{"x": n} for n in range(4)]
     assignments = [Assignment(n, 1, points[n]) for n in range(3)]
     ledger.replay(msgpack.packb([asked_entry(0, points), sent_entry(0, assignments)]))
-    recovered = recover(ledger, Disk(), History(10, False), 3, False)
+    recovered = recover(ledger, Disk(), History(10, False), 3, Goals())
     assert [(p.number, p.attempt, p.was_sent) for p in recovered.start.pending] == [
         (0, 1, True),
         (1, 0, True),
@@ -285,7 +286,7 @@ def test_a_run_cannot_end_before_what_it_has() -> None:
     ledger = Ledger(1, False)
     ledger.replay(msgpack.packb([asked_entry(0, [{"x": n} for n in range(4)])]))
     with pytest.raises(UsageError, match="4 trials already"):
-        recover(ledger, Disk(), History(3, False), 3, False)
+        recover(ledger, Disk(), History(3, False), 3, Goals())
 
 
 @pytest.mark.parametrize(

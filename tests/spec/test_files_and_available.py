@@ -79,11 +79,9 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
     ("override", "key"),
     [
         ("model={netpyne: init.py, reuse: true}", "model.reuse"),
-        (SEARCH + "constraints: [c]}", "search.constraints"),
         (SEARCH + "from: old.run}", "search.from"),
         (SEARCH + "pruner: median}", "search.pruner"),
         (SEARCH + "repeats: 2}", "search.repeats"),
-        ("search={algorithm: tpe, trials: 3, objectives: {a: minimize, b: maximize}}", "search.objectives"),
         ("store.writers=1", "store.writers"),
     ],
 )
