@@ -31,12 +31,14 @@ class Place:
 
 def survey(comm: MPI.Intracomm) -> Place:
     """Where this group is. Collective over `comm`."""
-    own = (platform.node(), frozenset(os.sched_getaffinity(0)))
+    # Slurm may know the host by another name than it calls itself.
+    host = os.environ.get("SLURMD_NODENAME") or platform.node()
+    own = (host, frozenset(os.sched_getaffinity(0)))
     found = comm.allgather(own) if comm.Get_size() > 1 else [own]
     slots: dict[str, int] = {}
-    for host, _ in found:
-        slots[host] = slots.get(host, 0) + 1
-    cores = frozenset().union(*(part for host, part in found if host == own[0]))
+    for name, _ in found:
+        slots[name] = slots.get(name, 0) + 1
+    cores = frozenset().union(*(part for name, part in found if name == host))
     return Place(tuple(slots.items()), cores)
 
 
@@ -81,6 +83,9 @@ def launch_environment(environment: Mapping[str, str], place: Place) -> dict[str
         for prefix in ("PRTE_MCA_", "OMPI_MCA_"):
             clean[f"{prefix}ras"] = "^slurm,gridengine,pbs,lsf"
             clean[f"{prefix}plm"] = "^slurm,pbs,lsf"
+    elif "SLURM_JOB_ID" in clean:
+        # mpiexec starts its helpers by srun, which would wait until the job's own step has given its cores back.
+        clean["SLURM_OVERLAP"] = "1"
     return clean
 
 

@@ -1,0 +1,71 @@
+"""Whether memory and time of NetPyNE trials stay flat over a long run in one process.
+
+    python benchmarks/long_run.py [--trials 500] [--isolation process]
+
+The network of `examples/network`, 50 ms of it, again and again on one rank. Each trial sends the memory of its process
+and the processor time that the process has used. Goals: memory within 5 %, time of a trial within 10 %, between the
+tenth trial and the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+NETWORK = Path(__file__).resolve().parents[1] / "examples" / "network"
+SENDING = """
+import os, time
+from pathlib import Path
+pages = int(Path("/proc/self/statm").read_text().split()[1])
+comm.send({"rss_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6, "cpu_s": time.process_time()})
+"""
+SPEC = """
+name: long
+model: {{netpyne: init.py, fixed: {{duration: 50}}, isolation: {isolation}}}
+space: {{input_hz: [60.0]}}
+search: {{algorithm: grid, repeats: {trials}}}
+"""
+WINDOW = 50
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--isolation", choices=("none", "process"), default="none")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mpiens-long-run-") as name:
+        folder = Path(name)
+        shutil.copytree(NETWORK, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.run", "__pycache__"))
+        script = folder / "init.py"
+        script.write_text(script.read_text().replace("comm.close()", SENDING))
+        (folder / "spec.yaml").write_text(SPEC.format(trials=options.trials, isolation=options.isolation))
+        subprocess.run(
+            [sys.executable, "-m", "mpiens", "run", "spec.yaml", "--progress", "off"],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        with h5py.File(folder / "long.run" / "results.h5") as file:
+            rss_mb, cpu_s = file["results/rss_mb"][()], file["results/cpu_s"][()]
+    window = min(WINDOW, options.trials // 4)
+    growth = rss_mb[-1] / rss_mb[9] - 1
+    kb_a_trial = 1000 * (rss_mb[-1] - rss_mb[9]) / (options.trials - 10)
+    print(f"memory  {rss_mb[9]:.1f} MB to {rss_mb[-1]:.1f} MB, {growth:+.1%}, {kb_a_trial:+.1f} kB a trial")
+    if options.isolation == "none":
+        times = np.diff(cpu_s)
+        first, last = np.median(times[9 : 9 + window]), np.median(times[-window:])
+        print(f"time    {first:.4f} s to {last:.4f} s of processor time (medians of {window}), {last / first - 1:+.1%}")
+
+
+if __name__ == "__main__":
+    main()
