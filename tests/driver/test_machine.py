@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
 from mpiens.driver import Driver, DriverConfig
 from mpiens.driver.actions import Ask, Checkpoint, Dispatch, NoteRetry, RecordFailure, Shutdown, Tell
-from mpiens.driver.events import Asked, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
+from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
 from mpiens.driver.queueing import DEEPEST_QUEUE, SHORT_TRIAL_S
 from mpiens.errors import ProtocolError
-from mpiens.messages import Assignment
+from mpiens.messages import Assignment, Result
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import TrialState
 from simulated import result
@@ -201,3 +203,52 @@ def test_a_group_that_is_never_set_up_is_given_up() -> None:
     assert "not set up after 100 s" in driver.tally.lost_groups[1]
     assert driver.handle(GroupReady(1)) == []
     assert driver.ready_groups == 1
+
+
+def test_what_was_queued_in_a_dead_group_runs_one_at_a_time() -> None:
+    driver = Driver(DriverConfig(total=50, groups=3, max_attempts=3))
+    waiting: dict[int, list[Assignment]] = {group: [] for group in range(3)}
+
+    def handle(*events: Event) -> None:
+        todo = deque(driver.handle(*events))
+        while todo:
+            action = todo.popleft()
+            driver.check()
+            if isinstance(action, Ask):
+                todo.extend(driver.handle(Asked([{"x": 0} for _ in range(action.count)])))
+            elif isinstance(action, Dispatch):
+                waiting[action.group] += action.assignments
+
+    handle(*map(GroupReady, range(3)))
+    for group in range(3):
+        done, waiting[group] = waiting[group], []
+        handle(Stored(group, tuple(result(assignment, elapsed_s=1e-6) for assignment in done)))
+    lost = waiting.pop(0)
+    assert len(lost) > 1
+    handle(GroupLost(0, "killed", is_death=True))
+    # Which one it was is not known: the first has cost an attempt, and no two of them run at the same time.
+    first, others = lost[0].number, {assignment.number for assignment in lost}
+    attempts = {}
+    while any(waiting.values()):
+        running = [queue[0] for queue in waiting.values() if queue]
+        assert len([a for queue in waiting.values() for a in queue if a.number in others]) <= 1
+        for group, queue in waiting.items():
+            if queue:
+                assignment = queue.pop(0)
+                attempts[assignment.number] = assignment.attempt
+                handle(Stored(group, (result(assignment, elapsed_s=1e-6),)))
+        assert running
+    assert {number: attempts[number] for number in others} == {n: 2 if n == first else 1 for n in others}
+    assert driver.tally.done == 50
+
+
+def test_without_a_group_the_run_can_be_resumed() -> None:
+    driver = Driver(DriverConfig(total=3, groups=1))
+    driver.handle(GroupReady(0))
+    driver.handle(Asked([{"x": 0}]))
+    actions = driver.handle(GroupLost(0, "rank 1 was killed", is_death=True))
+    (failure,) = [action for action in actions if isinstance(action, RecordFailure)]
+    assert (failure.number, failure.error) == (0, "rank 1 was killed")
+    failed = Result(0, 1, TrialState.FAIL, (), 0.0, 0.0, failure.error, False, b"r")
+    end = driver.handle(Stored(-1, (failed,)))[-1]
+    assert end == Shutdown("stopped", "no group is left; at last rank 1 was killed")

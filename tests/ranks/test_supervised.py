@@ -210,3 +210,41 @@ def test_supervise_stands_around_mpiexec(tmp_path: Path) -> None:
     done = run_ranks(2, argv, 60.0)
     assert done.returncode != 0
     assert "stands around mpiexec" in done.stderr
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_stops_a_supervised_run_in_order(name: str, tmp_path: Path) -> None:
+    spec = write_project(tmp_path, WAITING)
+    run_dir = tmp_path / "small.run"
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        job = subprocess.Popen(
+            [sys.executable, "-m", "mpiens", "launch", "-n", "2", str(spec), "--progress", "off"],
+            env=environment(),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        end_s = time.monotonic() + 60
+        while (
+            not (run_dir / "status.json").exists() or not json.loads((run_dir / "status.json").read_text())["running"]
+        ):
+            assert time.monotonic() < end_s, log.read_text()
+            time.sleep(0.05)
+        job.send_signal(signal.Signals[name])
+        time.sleep(0.5)  # the running trial is waited for
+        assert job.poll() is None
+        (tmp_path / "go").touch()
+        assert job.wait(60) == 75, log.read_text()
+    finally:
+        kill_group(job)
+        job.wait()
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert "small: stopped: SIGUSR1" in said
+    assert "restart" not in said
+    assert left_behind(tmp_path) == []
+    assert "small: complete" in completed(0, "resume", run_dir, "--progress", "off")
