@@ -14,9 +14,10 @@ def main() -> None:
     stand_guard(os.environ, sys.argv[1] if len(sys.argv) > 1 else "")
     from mpiens.cli import run_command_line
     from mpiens.comm import faults
+    from mpiens.comm.leaving import leave
 
     faults.exit_status = run_command_line(sys.argv[1:])
-    sys.exit(faults.exit_status)
+    leave(faults.exit_status)
 
 
 if __name__ == "__main__":

@@ -168,6 +168,25 @@ def test_a_trial_has_a_directory_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_thread_that_never_ends_does_not_keep_the_job(tmp_path: Path, ranks: int) -> None:
+    code = """
+    import threading
+
+    forever = threading.Event()
+
+    def simulate(trial):
+        if trial.number == 0:
+            threading.Thread(target=forever.wait).start()
+        return {"loss": trial.params["x"]}
+    """
+    spec = write_project(tmp_path, code)
+    done = mpiens(ranks, "run", spec)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "complete" in done.stdout
+
+
+@pytest.mark.mpi
 def test_failed_trials_are_told_counted_and_tried_again(tmp_path: Path) -> None:
     code = """
     def simulate(trial):
