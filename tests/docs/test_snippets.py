@@ -27,6 +27,7 @@ ELSEWHERE = [
     ("docs/howto/cluster-mpi.md", "needs a cluster's MPI"),
     ("docs/howto/openmpi.md", "makes an environment"),
     ("docs/howto/openmpi.md", "needs Open MPI"),
+    ("examples/batchtools/README.md", "compiles into the example's folder"),
 ]
 """Blocks of which only the syntax is checked, with the reason that stands above each. Nothing else is left out."""
 
@@ -44,7 +45,7 @@ def marks_of(page: str) -> list[pytest.MarkDecorator]:
         or "from netpyne" in texts
         or any(b.kind == "shared" for b in blocks)
     )
-    marks = {"mpi": needs_mpi, "neuron": needs_neuron or page.startswith("examples/ring")}
+    marks = {"mpi": needs_mpi, "neuron": needs_neuron or page.startswith(("examples/ring", "examples/batchtools"))}
     return [getattr(pytest.mark, name) for name, is_needed in marks.items() if is_needed]
 
 
