@@ -35,6 +35,7 @@ import optuna
 from mpiens.checkpoint import Saved
 from mpiens.driver import Driver, DriverConfig
 from mpiens.driver.ledger import Ledger
+from mpiens.goals import Goals
 from mpiens.messages import Assignment
 from mpiens.record import TrialRecord, encode
 from mpiens.runtime.logbook import Kept, Logbook
@@ -221,7 +222,7 @@ def measure_run(folder: Path, trials: int, keeps_points: bool, repetitions: int)
         found = find_checkpoint(folder)
         store = FileStore(folder, "run", "", {}, {"loss": "minimize"}, ["x", "y", "kind"])
         ledger, _kept, warnings = replay(folder, found.saved, 1, keeps_points)
-        recovered = recover(ledger, store, Sampler(total, keeps_points), 3, False)  # type: ignore[arg-type]
+        recovered = recover(ledger, store, Sampler(total, keeps_points), 3, Goals(("minimize",)))  # type: ignore[arg-type]
         times.append(np.subtract(_now(), start))
         assert recovered.start.tally.done == total
         assert not warnings

@@ -24,6 +24,7 @@ from mpiens.checkpoint import NAME, Saved, read_checkpoint, write_checkpoint
 from mpiens.cli.status import status
 from mpiens.driver.ledger import asked_entry, told_entry
 from mpiens.errors import MpiensError, StoreError
+from mpiens.goals import Goals
 from mpiens.record import TrialRecord, decode, encode
 from mpiens.runtime.recovery import find_checkpoint, recover, replay
 from mpiens.samplers import FinishedTrial
@@ -157,7 +158,7 @@ def check_resumed(run_dir: Path, how: str) -> list[str]:
     ledger, _kept, warnings = replay(run_dir, found.saved, 1, True)
     outcomes = store.outcomes()
     assert np.array_equal(outcomes.values[:, 0], outcomes.numbers / 7), how
-    recovered = recover(ledger, store, NoSampler(), 3, False)  # type: ignore[arg-type]
+    recovered = recover(ledger, store, NoSampler(), 3, Goals(("minimize",)))  # type: ignore[arg-type]
     assert recovered.start.tally.done == len(outcomes.numbers), how
     assert all(trial.params == {"x": trial.number / 3} for trial in recovered.start.pending), how
     assert len(recovered.start.pending) + len(outcomes.numbers) == recovered.start.asked, how
