@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,11 +22,12 @@ from mpiens.layout import Layout, plan
 from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime import growth
+from mpiens.runtime.earlier import earlier_trials, keep_earlier
 from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
-from mpiens.samplers import Sampler, build_sampler, is_adaptive
+from mpiens.samplers import PastTrial, Sampler, build_sampler, is_adaptive
 from mpiens.spec import LoadedSpec, Spec, check_available, check_files, load_spec
 from mpiens.store.base import JOURNAL_MAGIC
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from mpiens.store import FileStore
 
 RUN_FILES = (
+    "earlier.bin",
     "results.h5",
     "checkpoint.h5",
     "checkpoint.previous.h5",
@@ -146,7 +148,8 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     loaded, run_dir, earlier = find_run(order, hold)
     grid = growth.begin(loaded) if earlier is None else growth.go_on(loaded, run_dir, order.force)
     loaded, spec = grid.loaded, loaded.spec
-    sampler = make_sampler(loaded)
+    told = find_earlier(loaded, None if earlier is None else run_dir)
+    sampler = make_sampler(loaded, told)
     try:
         layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     except UsageError:
@@ -156,6 +159,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     warnings: list[str] = []
     if earlier is None:
         claim(run_dir, order.overwrite, lock)
+        keep_earlier(run_dir, told)
     else:
         warnings += earlier.warnings
         if earlier.saved is not None:
@@ -190,14 +194,26 @@ def is_complete(run_dir: Path, earlier: Found | None, total: int) -> bool:
     return packed_size(run_dir) == total
 
 
-def make_sampler(loaded: LoadedSpec) -> Sampler:
-    """The spec's sampler.
+def find_earlier(loaded: LoadedSpec, run_dir: Path | None = None) -> list[PastTrial]:
+    """Trials of earlier runs that the sampler is told.
+
+    Raises:
+        SpecError: They cannot be had; with file and line.
+    """
+    try:
+        return earlier_trials(loaded, run_dir)
+    except SpecError as error:
+        raise loaded.located(error) from error
+
+
+def make_sampler(loaded: LoadedSpec, told: Sequence[PastTrial] | None = None) -> Sampler:
+    """The spec's sampler; `told` are trials of earlier runs, None: they have yet to be found.
 
     Raises:
         SpecError: It does not fit the space; with file and line.
     """
     try:
-        return build_sampler(loaded.spec, loaded.space, loaded.folder)
+        return build_sampler(loaded.spec, loaded.space, loaded.folder, find_earlier(loaded) if told is None else told)
     except SpecError as error:
         raise error.within(loaded.file, loaded.lines) from error
 

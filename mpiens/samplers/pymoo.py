@@ -48,6 +48,8 @@ class PymooSampler(AdaptiveSampler):
         super().__init__(plan)
         if not plan.batch:
             raise SpecError("pymoo works in generations; set batch, such as batch: 50", key="search.batch")
+        if plan.earlier:
+            raise SpecError("pymoo cannot take over trials of earlier runs; use nsga2, or remove it", key="search.from")
         several = len(plan.directions) > 1
         options = dict(plan.options)
         kind = options.pop("algorithm", "NSGA2" if several else "GA")

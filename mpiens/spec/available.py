@@ -18,7 +18,6 @@ ALGORITHMS_BUILT = tuple(name for name in ALGORITHMS if name not in ("ax", "hebo
 
 UNAVAILABLE_KEYS = (
     "model.reuse",
-    "search.from_",
     "search.pruner",
 )
 """Refused when they stand in the spec with anything but their default."""

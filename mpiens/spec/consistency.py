@@ -26,6 +26,7 @@ def _problems(spec: Spec, space: Space) -> Iterator[SpecError]:
         _check_space,
         _check_objectives,
         _check_constraints,
+        _check_from,
         _check_fixed,
         _check_start,
         _check_model,
@@ -70,6 +71,11 @@ def _check_objectives(spec: Spec, _space: Space) -> None:
             "without one use grid or random",
             key="search.objectives",
         )
+
+
+def _check_from(spec: Spec, _space: Space) -> None:
+    if spec.search.from_ is not None and spec.search.algorithm in WITHOUT_OBJECTIVE:
+        raise SpecError(f"{spec.search.algorithm} does not learn from earlier runs; remove it", key="search.from")
 
 
 def _check_constraints(spec: Spec, _space: Space) -> None:

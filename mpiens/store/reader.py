@@ -17,6 +17,7 @@ import numpy as np
 from mpiens.errors import StoreError
 from mpiens.goals import CONSTRAINT, Goals, front
 from mpiens.history import FailedAttempt, attempts_in
+from mpiens.record import Params
 from mpiens.store.base import RunState
 from mpiens.store.checked import verify as verify_file
 from mpiens.store.columns import Column, Form, decoded, take
@@ -166,6 +167,21 @@ class Results:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
+
+    def points(self) -> list[Params]:
+        """The parameters of every trial, in the order of `trials`, as plain Python values; needs no pandas."""
+        found = self._read(lambda shown: {key[1]: self._column(shown, key) for key in self._keys if key[0] == PARAMS})
+        points: list[Params] = [{} for _ in range(len(self))]
+        for name, column in found.items():
+            values = decoded(column)
+            for point, value in zip(points, values.tolist() if isinstance(values, np.ndarray) else values, strict=True):
+                point[name] = value.tolist() if isinstance(value, np.ndarray) else value
+        return points
+
+    def states(self) -> np.ndarray:
+        """State of every trial, in the order of `trials`, with Optuna's numbers; needs no pandas."""
+        states: np.ndarray = self._read(lambda shown: self._column(shown, STATE).data)
+        return states
 
     @functools.cached_property
     def trials(self) -> pd.DataFrame:

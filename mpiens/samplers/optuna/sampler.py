@@ -67,6 +67,9 @@ class OptunaSampler(AdaptiveSampler):
         _rehearse(self._make, plan, self._space)
         self._storage.next_number = len(plan.earlier)
         self.begin()
+        if plan.algorithm == "cmaes" and self._storage.trials:
+            sources = {"source_trials": list(self._storage.trials.values())}
+            self._make = make(plan.algorithm, options | sources, plan.seed)
 
     def choose(self, number: int) -> Params:
         """The point with this number."""
@@ -88,6 +91,11 @@ class OptunaSampler(AdaptiveSampler):
             drawn = {}
         if held is not None:
             held.params.update(drawn)
+        elif drawn and number < 0 and self._kind.replays:
+            trial = make_trial(self._id(number), TrialState.RUNNING, drawn, dict(self._space.distributions))
+            # The first generation, from which an evolution begins; others do not look at this.
+            trial.system_attrs[f"{self._kind.sampler.__name__}:generation"] = 0
+            self._storage.add(trial)
         elif drawn:
             self._storage.add(make_trial(self._id(number), TrialState.RUNNING, drawn, dict(self._space.distributions)))
 
