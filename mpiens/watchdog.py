@@ -4,13 +4,15 @@ First an exception: a thread signals the main thread, where the model runs, and 
 The rank lives on. That needs the interpreter; a model that sits in C code, or waits inside MPI, never sees it. So a
 timer of the kernel stands behind it, which ends the process by SIGALRM, whatever it does.
 
-What a killed rank cannot say any more it has said before, in its note: which trial it was at. SIGALRM writes the
-Python traceback behind that, so that whoever comes after knows that it was the limit that killed the rank, and why.
+What a killed rank cannot say any more it has said before, in its note: which trial it was at. Just before the kill a
+signal of its own, handled in C, writes the Python traceback behind that, so that whoever comes after knows that it was
+the limit that killed the rank. It is not SIGALRM's handler that does so, because NEURON takes that handler away.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import json
 import math
@@ -22,6 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import ClassVar
 
 from mpiens.messages import Assignment
 
@@ -29,6 +32,7 @@ LEAST_GRACE_S, MOST_GRACE_S = 1.0, 5.0
 """Bounds of the time between the exception and the kill, a tenth of the limit."""
 
 _SIGNAL = signal.SIGVTALRM
+_LAST_WORD = signal.SIGRTMAX
 _AGAIN_S = 0.5
 _NOTE_BYTES = 160
 _FOLDER = "journal"
@@ -54,6 +58,48 @@ def killed(limit_s: float) -> str:
     return f"timed out after {limit_s:g} s and did not react, so that its rank was killed (limits.trial_timeout)"
 
 
+class _Sigevent(ctypes.Structure):
+    _fields_: ClassVar = [
+        ("value", ctypes.c_void_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("padding", ctypes.c_char * 48),
+    ]
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_: ClassVar = [(name, ctypes.c_long) for name in ("every_s", "every_ns", "in_s", "in_ns")]
+
+
+class _Alarm:
+    """A timer of the kernel that sends a signal to this process, and that nobody else has.
+
+    There is one ``ITIMER_REAL`` in a process, and others stop it: NEURON does so in every ``pc.psolve``.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._is_real = number == signal.SIGALRM
+        libc = ctypes.CDLL(None)
+        self._timer: ctypes.c_void_p | None = ctypes.c_void_p()
+        event = _Sigevent(None, number, 0)
+        if not hasattr(libc, "timer_create") or libc.timer_create(
+            time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)
+        ):
+            self._timer = None
+            return
+        self._settime = libc.timer_settime
+
+    def set(self, in_s: float) -> None:
+        """Send it in so many seconds; 0: never."""
+        if self._timer is None:
+            if self._is_real:
+                signal.setitimer(signal.ITIMER_REAL, in_s)
+            return
+        whole_s = int(in_s)
+        spec = _Itimerspec(0, 0, whole_s, int((in_s - whole_s) * 1e9))
+        self._settime(self._timer, 0, ctypes.byref(spec), None)
+
+
 class Watchdog:
     """Watches over the trials of this process, one after the other. To be made and used in the main thread.
 
@@ -67,6 +113,7 @@ class Watchdog:
         self._grace_s = grace_s(limit_s)
         self._due_s: float | None = None
         self._is_sheltered = False
+        self._alarm, self._last_word = _Alarm(signal.SIGALRM), _Alarm(_LAST_WORD)
         self._armed_s = -math.inf
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -103,11 +150,13 @@ class Watchdog:
         signal.signal(_SIGNAL, self._interrupt)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         if self._note is not None:
-            faulthandler.unregister(signal.SIGALRM)
-            faulthandler.register(signal.SIGALRM, file=self._note, all_threads=False, chain=True)
+            faulthandler.unregister(_LAST_WORD)
+            faulthandler.register(_LAST_WORD, file=self._note, all_threads=False)
         now_s = time.monotonic()
         kill_s = self.limit_s + self._grace_s
-        signal.setitimer(signal.ITIMER_REAL, kill_s)
+        self._alarm.set(kill_s)
+        if self._note is not None:
+            self._last_word.set(kill_s - self._grace_s / 8)
         with self._lock:
             # It starts a thread, so not for every trial. In between it comes early, but never before the exception.
             if now_s - self._armed_s > self._grace_s / 4:
@@ -122,7 +171,9 @@ class Watchdog:
         if self._due_s is None:
             return
         self._due_s = None  # nothing is raised from here on
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._alarm.set(0.0)
+        if self._note is not None:
+            self._last_word.set(0.0)
 
     @contextlib.contextmanager
     def sheltered(self) -> Iterator[None]:
@@ -142,7 +193,7 @@ class Watchdog:
             faulthandler.cancel_dump_traceback_later()
             signal.signal(_SIGNAL, signal.SIG_DFL)
         if self._note is not None:
-            faulthandler.unregister(signal.SIGALRM)
+            faulthandler.unregister(_LAST_WORD)
             os.close(self._note)
             self._note = None
 

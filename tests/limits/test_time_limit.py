@@ -27,7 +27,7 @@ def simulate(trial):
             except Exception:
                 pass
     if how == "in C" and trial.attempt == 1:
-        ctypes.PyDLL(None).sleep(1000)
+        mutex = ctypes.create_string_buffer(64); [ctypes.PyDLL(None).pthread_mutex_lock(mutex) for _ in "ab"]
     if how == "in MPI" and trial.attempt == 1 and rank == 1:
         trial.comm.recv(source=0)
     return {"loss": 0.0}
@@ -79,6 +79,29 @@ def test_a_rank_that_does_not_react_is_killed_and_the_cause_is_kept(how: str, si
     said = completed(3, "resume", run_dir, "--progress", "off")
     assert "2 complete, 1 failed" in said
     assert f"1 x {KILLED}" in said
+
+
+PSOLVE = """
+from neuron import h
+
+def simulate(trial):
+    cell = h.Section(name="cell")
+    pc = h.ParallelContext()
+    pc.set_maxstep(10)
+    h.finitialize(-65)
+    pc.psolve(1e9 if trial.params["how"] == "hangs" else 1)
+    return {"loss": 0.0}
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.neuron
+def test_a_simulation_inside_neuron_is_killed_though_neuron_stops_the_timer_of_the_process(tmp_path: Path) -> None:
+    limits = {"trial_timeout": 1, "max_attempts": 1}
+    spec = write_project(tmp_path, PSOLVE, space={"how": ["ends", "hangs"]}, limits=limits)
+    assert run_ranks(2, ["-m", "mpiens", "run", spec, "--progress", "off"], TIMEOUT_S).returncode != 0
+    said = completed(2, "resume", tmp_path / "small.run", "--progress", "off")
+    assert f"1 x {KILLED.replace('0.5 s', '1 s')}" in said
 
 
 def test_the_time_between_exception_and_kill() -> None:

@@ -23,6 +23,11 @@ from supervision import TIMEOUT_S, left_behind
 MODEL = """
 import ctypes, os, signal, time
 
+def hang():
+    mutex = ctypes.create_string_buffer(64)
+    for _ in "ab":  # a sleep would end with the first signal
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -44,10 +49,10 @@ def simulate(trial):
             comm.recv(source=1 if rank == 0 else 0)
         if how == "deaf":  # the survivor does not hear of it
             if rank == 0:
-                ctypes.PyDLL(None).sleep(1000)
+                hang()
             die()
         if how == "in C" and is_last:
-            ctypes.PyDLL(None).sleep(1000)
+            hang()
         if how == "in MPI" and is_last:
             comm.recv(source=0)
     if how == "long":
