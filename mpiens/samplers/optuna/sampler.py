@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -68,7 +69,7 @@ class OptunaSampler(AdaptiveSampler):
         self._storage.next_number = len(plan.earlier)
         self.begin()
         if plan.algorithm == "cmaes" and self._storage.trials:
-            sources = {"source_trials": list(self._storage.trials.values())}
+            sources = {"source_trials": [_numeric(trial) for trial in self._storage.trials.values()]}
             self._make = make(plan.algorithm, options | sources, plan.seed)
 
     def choose(self, number: int) -> Params:
@@ -208,6 +209,18 @@ def _finished(held: FrozenTrial, told: FinishedTrial) -> FrozenTrial:
     if told.values:
         trial.values = list(told.values)
     return trial
+
+
+def _numeric(trial: FrozenTrial) -> FrozenTrial:
+    """The trial with those parameters only that CMA-ES looks at."""
+    kept = {
+        name: d
+        for name, d in trial.distributions.items()
+        if not isinstance(d, CategoricalDistribution) and not d.single()
+    }
+    made = make_trial(trial.number, trial.state, {name: trial.params[name] for name in kept}, dict(kept))
+    made.values = trial.values
+    return made
 
 
 def _forget_generations(storage: WindowStorage) -> None:
