@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mpiens.cluster.deadline import STARTED
 from mpiens.cluster.family import end_family
 from mpiens.cluster.progress import Progress, age_s, blame, read_progress, read_state
 from mpiens.cluster.wrapped import Wrapped
@@ -79,7 +80,8 @@ class Supervisor:
 
     def __init__(self, charge: Charge, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
         self._charge = charge
-        self._environment = environment
+        # limits.walltime is for the whole job, however often it is started.
+        self._environment = {STARTED: str(time.time()), **environment}
         self._say = say
         self._signals: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None

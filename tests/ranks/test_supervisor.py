@@ -28,7 +28,7 @@ import json, os, pathlib, signal, subprocess, sys, time
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 folder, state, pid = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with (folder / "starts").open("a") as starts:
-    print(*sys.argv[4:], file=starts)
+    print(os.environ["MPIENS_JOB_STARTED"], *sys.argv[4:], file=starts)
 if len((folder / "starts").read_text().splitlines()) > 1:
     state = "complete"
 status = {"state": state, "reason": "", "total": 1, "pid": pid, "host": sys.argv[4], "updated": time.time()}
@@ -76,6 +76,8 @@ def test_a_launcher_that_does_not_end_is_killed(
     assert reason in said[0]
     assert starts[0].endswith("mpiens run spec.yaml --overwrite")
     assert starts[1].endswith("mpiens run --resume spec.yaml")
+    began = [line.split()[0] for line in starts]
+    assert began[0] == began[1], "each start of the job had the walltime anew"
 
 
 def test_a_launcher_that_outlives_a_complete_run_is_ended(tmp_path: Path, said: list[str]) -> None:
