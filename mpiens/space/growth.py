@@ -52,8 +52,10 @@ def check_larger(space: Space, before: Param) -> None:
             f"a grid that goes on must keep its parameters, {', '.join(before.names)}; found {', '.join(points.names)}",
             key="space",
         )
-    lost = next(missing(before, points).iterate(), None)
-    if lost is not None:
+    gone = missing(before, points)
+    # Counting compares products axis by axis, where iterating would visit every point to find none.
+    if gone.count():
+        lost = next(gone.iterate())
         raise SpecError(
             f"a grid that goes on must keep all of its points; this one lacks {shown(lost, 200)}", key="space"
         )

@@ -90,7 +90,7 @@ def by_batchtools(project: Path, params: dict[str, Any], label: str) -> dict[str
     folder.mkdir(exist_ok=True)
     command = [Path(__file__).with_name("oracle.py"), project / "init.py"]
     env = environment(params, folder, label) | {"MPLBACKEND": "Agg"}
-    done = run_ranks(0, command, 60, env=env, cwd=project)
+    done = run_ranks(0, command, 120, env=env, cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     sent: dict[str, Any] = json.loads((folder / f"{label}.out").read_text())
     return sent
@@ -99,7 +99,7 @@ def by_batchtools(project: Path, params: dict[str, Any], label: str) -> dict[str
 @pytest.mark.neuron
 @pytest.mark.mpi
 def test_a_search_gives_the_numbers_of_netpyne_batchtools(project: Path) -> None:
-    done = run_ranks(3, ["batch.py"], 120, cwd=project)
+    done = run_ranks(3, ["batch.py"], 240, cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if line == "8"] == ["8"] * 3, "every rank gets the table"
     table = pd_read(project / "sweep.csv")
@@ -154,7 +154,7 @@ assert len(again.data) == 24 and again.data["fx"].tolist()[:20] == data["fx"].to
 def test_an_optimizer_that_goes_on(tmp_path: Path) -> None:
     (tmp_path / "rosenbrock.py").write_text(ROSENBROCK)
     (tmp_path / "batch.py").write_text(OPTIMIZE)
-    done = run_ranks(0, ["batch.py"], 120, cwd=tmp_path)
+    done = run_ranks(0, ["batch.py"], 240, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -196,6 +196,7 @@ def test_a_large_grid_that_grows_is_not_visited() -> None:
     thousand = {"range": [0, 1000, 1]}
     small = {"a": thousand, "b": thousand, "c": thousand}
     large = parse_space(small | {"b": {"range": [-1, 1000, 1]}}, Path())
+    check_larger(large, parse_space(small, Path()).grid())
     assert grown(large, [small]).parts()[1].count() == 10**6
     sampler = GridSampler(grown(large, [small]).parts())
     assert sampler.total == 1_001_000_000
