@@ -38,12 +38,18 @@ def simulate(trial):
 """
 
 
+class NoTransport:
+    """Nobody to talk to."""
+
+    lost = frozenset[int]()
+
+
 class Alone(NamedTuple):
     """A world of one rank, without MPI."""
 
     rank: int = 0
     size: int = 1
-    transport: None = None
+    transport: NoTransport = NoTransport()
 
     def make_group(self, members: list[int]) -> tuple[Any, Any]:  # noqa: ARG002
         return NoComm(), NoComm()
