@@ -48,7 +48,6 @@ BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     ("part to come", {"store": {"writers": 1}}, ["spec.yaml:", "store.writers", "this version of mpiens"]),
     ("job scripts", {"job": {"scheduler": "slurm"}}, ["spec.yaml:", "job", "this version of mpiens"]),
-    ("command", {"model": {"command": ["./solver"]}}, ["spec.yaml:", "model.command", "this version of mpiens"]),
     (
         "unknown option",
         {"search": {"algorithm": "tpe", "trials": 3, "objectives": {"a": "minimize"}, "options": {"n_startup": 2}}},
