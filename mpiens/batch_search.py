@@ -181,7 +181,7 @@ def search(
         "output": label,
         "model": {"netpyne": str(script)},
         "space": {path_of(key): domain(path_of(key), values, algorithm) for key, values in (params or {}).items()},
-        "search": _search_part(algorithm, num_samples, options, **settings),
+        "search": search_part(algorithm, num_samples, options, **settings),
         "groups": {"size": ranks if (size_by_launcher(os.environ) or 1) > 1 else 1},
     }
     if not spec["space"]:
@@ -279,7 +279,7 @@ def _plain(values: Any) -> Any:
     return [_plain(value) for value in values] if isinstance(values, list | tuple) else values
 
 
-def _search_part(
+def search_part(
     algorithm: str,
     num_samples: int,
     options: dict[str, Any],
@@ -288,6 +288,11 @@ def _search_part(
     metric: str | Sequence[str] | None,
     mode: str | Sequence[str],
 ) -> dict[str, Any]:
+    """A spec's `search` for what batchtools is given.
+
+    Raises:
+        UsageError: A metric or a mode is missing, or they do not go together.
+    """
     metrics = [metric] if isinstance(metric, str) else list(metric or ())
     modes = [mode] * len(metrics) if isinstance(mode, str) else list(mode)
     if not metrics and algorithm not in WITHOUT_METRIC:

@@ -15,7 +15,7 @@ import pytest
 import mpiens
 from batchtools.oracle import environment
 from launch import run_ranks
-from mpiens.batch_search import domain, path_of, script_of, search
+from mpiens.batch_search import domain, path_of, script_of, search, search_part
 from mpiens.errors import UsageError
 
 CFG = """
@@ -196,6 +196,29 @@ def test_what_parameters_mean(values: Any, algorithm: str, expected: Any) -> Non
 def test_what_parameters_cannot_mean(values: Any, algorithm: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         domain("a", values, algorithm)
+
+
+def test_several_metrics_and_generations() -> None:
+    part = search_part("nsga2", 5, {"population_size": 4}, None, True, ["f", "g"], ["min", "max"])
+    objectives = {"f": "minimize", "g": "maximize"}
+    assert part == {
+        "algorithm": "nsga2",
+        "objectives": objectives,
+        "trials": 5,
+        "options": {"population_size": 4},
+    }
+    assert search_part("optuna", 5, {}, 3, True, "f", "max") == {
+        "algorithm": "tpe",
+        "objectives": {"f": "maximize"},
+        "batch": 3,
+        "trials": 5,
+    }
+    assert "batch" not in search_part("optuna", 5, {}, 3, False, "f", "max")
+    assert search_part("variant_generator", 2, {}, 3, True, None, "min") == {
+        "algorithm": "grid",
+        "objectives": {},
+        "repeats": 2,
+    }
 
 
 def test_paths_may_be_tuples() -> None:
