@@ -10,7 +10,7 @@
 #include <mpi.h>
 #endif
 
-enum { COMPARTMENTS = 20 };
+enum { COMPARTMENTS = 10 };
 
 int main(int argc, char **argv)
 {
@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     double dx_um = length_um / COMPARTMENTS;
     double coupling = (lambda_um / dx_um) * (lambda_um / dx_um);
     double dt = 0.4 / (coupling + 1.0);
-    long steps = (long)ceil(8.0 / dt);
+    long steps = (long)ceil(6.0 / dt);
     int first = rank * COMPARTMENTS / size, end = (rank + 1) * COMPARTMENTS / size;
     int left = rank - 1, right = rank + 1 < size ? rank + 1 : -1;
     double old[COMPARTMENTS + 2] = {0}, new[COMPARTMENTS + 2] = {0};

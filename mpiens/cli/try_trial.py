@@ -14,6 +14,9 @@ from mpiens.errors import EXIT_FAILED, UsageError
 from mpiens.report import words
 from mpiens.runtime.order import Order
 
+_MOST_SHOWN = 4000
+"""Characters of a command's standard output and error."""
+
 
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
@@ -31,6 +34,8 @@ def test(spec: Path, overrides: tuple[str, ...], number: int) -> int:
         raise UsageError(f"--trial {number}: the spec has only {words.count(len(points), 'trial')}")
     with tempfile.TemporaryDirectory(prefix="mpiens-test-") as folder:
         result = run_single(loaded, Path(folder), number, points[number])
+        printed = _printed(Path(folder, "trials", str(number)))
+    click.echo(printed, nl=False)
     click.echo(f"trial {number}: {result.state.name} in {words.duration(result.elapsed_s)}")
     if result.error:
         click.echo(f"  {result.error}", err=True)
@@ -47,6 +52,16 @@ def test(spec: Path, overrides: tuple[str, ...], number: int) -> int:
         table.add_row("result", name, _brief(found))
     Console(soft_wrap=True).print(table)
     return 0
+
+
+def _printed(directory: Path) -> str:
+    """The end of what a command has printed, which went into files."""
+    texts = [path.read_text(encoding="utf-8", errors="replace")[-_MOST_SHOWN:] for path in _outputs(directory)]
+    return "".join(text if text.endswith("\n") else f"{text}\n" for text in texts)
+
+
+def _outputs(directory: Path) -> list[Path]:
+    return [path for name in ("stdout", "stderr") if (path := directory / name).is_file()]
 
 
 def _brief(value: object) -> str:

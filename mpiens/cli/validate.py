@@ -36,6 +36,8 @@ def validate(spec: Path, ranks: int | None, output: Path | None, overrides: tupl
         click.echo(f"model     {_check_model(loaded)}")
     except SpecError as error:
         raise loaded.located(error) from error
+    if loaded.spec.model.kind == "command":
+        _warn_of_cores(loaded)
     if ranks is not None:
         layout = plan(ranks, loaded.spec.groups.size, loaded.spec.store.writers, loaded.spec.groups.max_concurrent)
         click.echo(f"groups    {words.count(len(layout.groups), 'group')} of {words.count(layout.group_size, 'rank')}")
@@ -44,6 +46,15 @@ def validate(spec: Path, ranks: int | None, output: Path | None, overrides: tupl
             click.echo(f"warning   {warning}")
     click.echo(f"output    {_check_output(place_of(order, loaded))}")
     click.echo("valid")
+
+
+def _warn_of_cores(loaded: LoadedSpec) -> None:
+    """A program that is wider than its group shares cores with its neighbors."""
+    model, size = loaded.spec.model, loaded.spec.groups.size
+    threads = model.threads or 1
+    if isinstance(model.ranks, int) and model.ranks * threads > size:
+        cores = words.count(model.ranks * threads, "core")
+        click.echo(f"warning   model.ranks: {cores} for each trial, but groups.size: {size} lends {size}")
 
 
 def _searched(loaded: LoadedSpec) -> str:

@@ -45,7 +45,7 @@ class Keeper:
         """
         if self._process is None:
             self._process = self._start()
-            atexit.register(self.close)
+            atexit.register(self._close_at_exit)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -64,7 +64,7 @@ class Keeper:
         process, self._process = self._process, None
         if process is None:
             return
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -73,6 +73,11 @@ class Keeper:
             process.wait(_CLOSE_BOUND_S)
         except subprocess.TimeoutExpired:
             process.kill()
+
+    def _close_at_exit(self) -> None:
+        # Whoever presses Ctrl-C again does not want to wait; the keeper ends everything by itself.
+        with contextlib.suppress(KeyboardInterrupt):
+            self.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
         # Imported from where this copy of mpiens is, wherever the process starts.

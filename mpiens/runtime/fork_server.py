@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from mpiens.models.base import GroupContext, Model, Trial
 from mpiens.models.loading import describe_exception
 from mpiens.record import TrialRecord, encode, plain_results
 from mpiens.runlog import LOG_NAME, MarkedOutput
+from mpiens.softstop import MARGIN
 from mpiens.trial import TrialState
 from mpiens.worker import failure_of
 
@@ -112,7 +114,7 @@ class Trials:
     def run(self, request: Request) -> dict[str, Any]:
         """One trial: its `record`, or its `error` and whether to `retry`."""
         number, attempt, seed = request["number"], request["attempt"], request["seed"]
-        trial = Trial(self._context, number, attempt, seed, request["params"])
+        trial = Trial(self._context, number, attempt, seed, request["params"], _stops_at(request["limit_s"]))
         output = MarkedOutput(self._context.world_rank, number) if _is_logged(self._context.run_dir) else None
         try:
             returned = self._model.run(trial)
@@ -132,6 +134,14 @@ class Trials:
             text = f"the results cannot be stored: {describe_exception(error, self._settings.folder)}"
             return _failed(Failure(text, retry=False))
         return {"record": record, "error": None}
+
+
+def _stops_at(limit_s: float | None) -> Callable[[], bool] | None:
+    """What answers `Trial.should_stop`: the child knows its time limit, but not what the driver wants."""
+    if limit_s is None:
+        return None
+    due_s = time.monotonic() + limit_s * (1 - MARGIN)
+    return lambda: time.monotonic() >= due_s
 
 
 def _failed(failure: Failure) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def main(plan_path: str) -> None:
     entries = []
     for number, params in plan["trials"]:
         trial = Trial(context, number, 1, trial_seed(1, number), dict(params))
-        error, returned = "", None
+        error, returned, start_s = "", None, time.process_time()
         try:
             with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
                 returned = model.run(trial)
@@ -61,6 +62,7 @@ def main(plan_path: str) -> None:
                 "errors": errors,
                 "left": control.allgather(left_over()),
                 "resident_kb": resident_kb(),
+                "cpu_s": time.process_time() - start_s,
             }
         )
     if comm.rank == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ def simulate(trial):
         raise ValueError("a cause")
     if how == "returns":
         return {"loss": object()}
+    if how == "stops":
+        while not trial.should_stop():
+            time.sleep(0.01)
     if how == "nothing":
         return None
     word = trial.comm.bcast("word", root=0) if trial.comm.Get_rank() == 0 else ""
@@ -59,6 +63,7 @@ CAUSES = {
     "hangs in C": "timed out after 3 s (limits.trial_timeout)",
     "kills": "the process that looks after this rank's programs has ended (status -9)",
     "leaves": "",
+    "stops": "",
     "raises": "model.py:27: ValueError: a cause",
     "returns": "result 'loss' cannot be stored: expected a number, string, boolean, array or list of numbers, found "
     "a value of type object",
@@ -72,10 +77,12 @@ def isolated(folder: Path, code: str, **changes: Any) -> Path:
 
 
 def servers() -> list[psutil.Process]:
+    """What this test has started."""
     found = []
     for process in psutil.process_iter():
         try:
-            if "mpiens.runtime.fork_server" in process.cmdline():
+            is_ours = process.environ().get("PYTEST_CURRENT_TEST") == os.environ["PYTEST_CURRENT_TEST"]
+            if is_ours and "mpiens.runtime.fork_server" in process.cmdline():
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -86,10 +93,9 @@ def servers() -> list[psutil.Process]:
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_a_trial_costs_itself_alone(tmp_path: Path, ranks: int) -> None:
     limits = {"max_attempts": 1, "trial_timeout": 3}
-    before = servers()
     spec = isolated(tmp_path, MODEL, space={"how": list(CAUSES)}, limits=limits)
     completed(ranks, "run", spec)
-    assert [process for process in servers() if process not in before] == []
+    assert servers() == []
     found = trials(tmp_path / RUN)
     causes = dict(zip(CAUSES, (text.decode() for text in found["error"]), strict=True))
     assert causes == CAUSES
