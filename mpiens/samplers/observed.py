@@ -45,7 +45,7 @@ class ObservingSampler(AdaptiveSampler):
         self.cube = UnitCube(domains)
         self._startup = startup
         self._sign = 1.0 if plan.directions[0] == "minimize" else -1.0
-        self._window = Window(window // 2, window - window // 2)
+        self._window = Window(window, window // 2, window // 10)
         self._rows: dict[int, list[float]] = {}
         self._losses: dict[int, float] = {}
         self._finished = 0

@@ -6,44 +6,68 @@ sees the same.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import insort
 from typing import Any
 
 import numpy as np
+
+from mpiens.trial import trial_seed
+
+_LOT = 7
 
 Rank = tuple[float, ...]
 """Trials compare by this; the lower, the better."""
 
 
 class Window:
-    """The best trials, and those with the highest numbers.
+    """The best trials, those with the highest numbers, and a sample of all.
+
+    The sample is even: good or recent trials must not seem more frequent than they are, because samplers look at where
+    points are dense.
 
     Args:
-        best: How many of the best.
-        recent: How many of the recent.
+        size: How many trials.
+        best: How many of them are the best.
+        recent: How many of them are the recent.
     """
 
-    def __init__(self, best: int, recent: int) -> None:
-        self._most_best, self._most_recent = best, recent
-        self._best: list[tuple[Rank, int]] = []
-        self._recent: list[int] = []
+    def __init__(self, size: int, best: int, recent: int) -> None:
+        self._best = _Lowest(best)
+        self._recent = _Lowest(recent)
+        self._sample = _Lowest(size - best - recent)
 
     def add(self, number: int, rank: Rank) -> list[int]:
         """Take in a finished trial; the numbers that are no longer shown, which may be its own."""
-        left = []
-        insort(self._best, (rank, number))
-        insort(self._recent, number)
-        if len(self._best) > self._most_best:
-            left.append(self._best.pop()[1])
-        if len(self._recent) > self._most_recent:
-            left.append(self._recent.pop(0))
-        return [gone for gone in dict.fromkeys(left) if not self._shows(gone)]
+        left = [
+            self._best.add((*rank, number), number),
+            self._recent.add((-number,), number),
+            # As if drawn by lot, and the same for the same number.
+            self._sample.add((trial_seed(_LOT, number),), number),
+        ]
+        lists = (self._best, self._recent, self._sample)
+        return [gone for gone in dict.fromkeys(left) if gone is not None and not any(gone in kept for kept in lists)]
 
-    def _shows(self, number: int) -> bool:
-        at = bisect_left(self._recent, number)
-        if at < len(self._recent) and self._recent[at] == number:
-            return True
-        return any(number == kept for _, kept in self._best)
+
+class _Lowest:
+    """The numbers with the lowest keys."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._ordered: list[tuple[Rank, int]] = []
+        self._numbers: set[int] = set()
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._numbers
+
+    def add(self, key: Rank, number: int) -> int | None:
+        """Take one in; the one that must leave for it, which may be itself."""
+        insort(self._ordered, (key, number))
+        self._numbers.add(number)
+        if len(self._ordered) <= self._most:
+            return None
+        gone = self._ordered.pop()[1]
+        self._numbers.remove(gone)
+        return gone
 
 
 class FrontWindow:

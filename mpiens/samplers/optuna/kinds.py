@@ -43,9 +43,9 @@ class Kind:
 
 
 KINDS = {
-    # At most 25 trials are good ones to TPE, however many there are: all of these are in the window. The others tell it
-    # where points are dense, for which a sample is enough.
-    "tpe": Kind(TPESampler, window=400, best=100, takes_several=True, takes_constraints=True),
+    # At most 25 trials are good ones to TPE, however many there are: all of these are in the window, and hardly more.
+    # The others tell it where points are dense, for which an even sample is enough.
+    "tpe": Kind(TPESampler, window=400, best=30, takes_several=True, takes_constraints=True),
     "gp": Kind(GPSampler, window=200, best=100, takes_several=True, takes_constraints=True),
     "cmaes": Kind(CmaEsSampler, replays=True),
     "nsga2": Kind(NSGAIISampler, replays=True, takes_several=True, takes_constraints=True),

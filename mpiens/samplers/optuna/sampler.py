@@ -192,7 +192,7 @@ def _is_joint(plan: Plan) -> bool:
 def _window(plan: Plan, size: int, best: int) -> Window | FrontWindow:
     if len(plan.directions) > 1:
         return FrontWindow(size // 4, size - size // 4)
-    return Window(min(best, size // 2), size - min(best, size // 2))
+    return Window(size, min(best, size // 2), size // 10)
 
 
 def _study(storage: WindowStorage, plan: Plan, sampler: BaseSampler) -> optuna.Study:
