@@ -28,9 +28,9 @@ python_use_unqualified_type_names = True
 
 # Names of other projects, whose pages are not looked up, and of types that have no page of their own.
 nitpick_ignore_regex = [
-    ("py:.*", r"(h5py|mpi4py|numpy|np|pandas|pd|xarray|xr|pathlib|collections|typing|MPI)\b.*"),
+    ("py:.*", r"(h5py|mpi4py|numpy|np|pandas|pd|xarray|xr|matplotlib|pathlib|collections|typing|MPI)\b.*"),
     (
         "py:.*",
-        r"(Path|Any|Sequence|Mapping|Iterator|Literal|Protocol|TracebackType|NoReturn|Mode|Params|RunState|(mpiens\.trial\.)?TrialState)",
+        r"(Path|Any|Sequence|Mapping|Iterator|Literal|Protocol|TracebackType|NoReturn|Axes|Mode|Params|RunState|(mpiens\.trial\.)?TrialState)",
     ),
 ]

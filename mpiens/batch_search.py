@@ -59,7 +59,7 @@ class Study:
 
     @functools.cached_property
     def data(self) -> pd.DataFrame:
-        """A row a trial: its label and path, its parameters, what the script has sent, its state and its error."""
+        """A row a trial, with its label and path, its parameters, what the script has sent, its state and its error."""
         from pandas import DataFrame
 
         trials = self.results.trials

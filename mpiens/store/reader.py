@@ -208,7 +208,7 @@ class Results:
 
     @functools.cached_property
     def attempts(self) -> pd.DataFrame:
-        """A row for each attempt that has failed: number, attempt, group, started_s, elapsed_s, error.
+        """A row for each attempt that has failed, with number, attempt, group, started_s, elapsed_s, error.
 
         Times are NaN where a process was killed.
 
