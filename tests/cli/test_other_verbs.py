@@ -156,7 +156,7 @@ def test_status_of_a_run_that_is_going_on(tmp_path: Path) -> None:
     assert len(trials(run_dir)["loss"]) == 60
 
 
-@pytest.mark.parametrize("verb", ["launch", "export", "jobscript"])
+@pytest.mark.parametrize("verb", ["watch", "report", "jobscript"])
 def test_verbs_to_come_say_so(verb: str) -> None:
     done = mpiens(0, verb)
     assert done.returncode == 2
@@ -165,5 +165,6 @@ def test_verbs_to_come_say_so(verb: str) -> None:
 
 def test_help_names_every_verb() -> None:
     said = completed(0, "--help")
-    for verb in ("run", "resume", "validate", "test", "status", "list", "doctor", "new", "schema"):
+    verbs = ("run", "resume", "launch", "supervise", "validate", "test", "status", "list", "export", "doctor", "new")
+    for verb in (*verbs, "schema"):
         assert f"\n  {verb} " in said
