@@ -62,6 +62,8 @@ class ForkedTrial:
 
     def __init__(self, run: Callable[[Request], dict[str, Any]], private: tuple[int, int], request: Request) -> None:
         read, write = os.pipe2(os.O_CLOEXEC)
+        # The limit runs from here: starting MPI in the child is part of it.
+        request["begun_s"] = time.monotonic()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         try:
@@ -114,7 +116,9 @@ class Trials:
     def run(self, request: Request) -> dict[str, Any]:
         """One trial: its `record`, or its `error` and whether to `retry`."""
         number, attempt, seed = request["number"], request["attempt"], request["seed"]
-        trial = Trial(self._context, number, attempt, seed, request["params"], _stops_at(request["limit_s"]))
+        trial = Trial(
+            self._context, number, attempt, seed, request["params"], _stops_at(request["begun_s"], request["limit_s"])
+        )
         output = MarkedOutput(self._context.world_rank, number) if _is_logged(self._context.run_dir) else None
         try:
             returned = self._model.run(trial)
@@ -136,11 +140,11 @@ class Trials:
         return {"record": record, "error": None}
 
 
-def _stops_at(limit_s: float | None) -> Callable[[], bool] | None:
+def _stops_at(begun_s: float, limit_s: float | None) -> Callable[[], bool] | None:
     """What answers `Trial.should_stop`: the child knows its time limit, but not what the driver wants."""
     if limit_s is None:
         return None
-    due_s = time.monotonic() + limit_s * (1 - MARGIN)
+    due_s = begun_s + limit_s * (1 - MARGIN)
     return lambda: time.monotonic() >= due_s
 
 

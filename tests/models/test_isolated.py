@@ -60,7 +60,7 @@ CAUSES = {
     "crashes": "the trial's process: killed by SIGSEGV",
     "exits": "the trial's process: ended with exit status 0 before the model returned",
     "exits with 3": "the trial's process: exit status 3",
-    "hangs in C": "timed out after 3 s (limits.trial_timeout)",
+    "hangs in C": "timed out after 5 s (limits.trial_timeout)",
     "kills": "the process that looks after this rank's programs has ended (status -9)",
     "leaves": "",
     "stops": "",
@@ -92,7 +92,7 @@ def servers() -> list[psutil.Process]:
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_a_trial_costs_itself_alone(tmp_path: Path, ranks: int) -> None:
-    limits = {"max_attempts": 1, "trial_timeout": 3}
+    limits = {"max_attempts": 1, "trial_timeout": 5}
     spec = isolated(tmp_path, MODEL, space={"how": list(CAUSES)}, limits=limits)
     completed(ranks, "run", spec)
     assert servers() == []
