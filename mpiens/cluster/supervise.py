@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mpiens.alive import is_alive
 from mpiens.cluster.deadline import STARTED
 from mpiens.cluster.family import end_family
 from mpiens.cluster.progress import Progress, age_s, blame, read_progress, read_state
@@ -69,6 +70,31 @@ class Charge:
     max_restarts: int = MAX_RESTARTS
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """One start of the launcher, as its files can be told from those of other jobs.
+
+    Attributes:
+        token: What its processes have in their environment.
+        start_s: When, in seconds since 1970.
+        before: What status.json said then.
+    """
+
+    token: str
+    start_s: float
+    before: Mapping[str, Any]
+
+    def has_written(self, state: Mapping[str, Any]) -> bool:
+        """True when this status is that of this start, and not of an earlier one or of another job that lives."""
+        if float(state.get("updated", 0.0)) < self.start_s:
+            return False
+        if state.get("job"):
+            return bool(state["job"] == self.token)
+        # Not supervised, or a launcher that hands no environment on.
+        writer, earlier = ((of.get("host"), of.get("pid")) for of in (state, self.before))
+        return self.before.get("state") != "running" or writer != earlier
+
+
 class Supervisor:
     """Supervises one run until it is complete, has failed or was stopped.
 
@@ -108,16 +134,18 @@ class Supervisor:
         progress = read_progress(charge.run_dir, charge.objectives)
         command, restarts, in_vain = charge.command.first, 0, 0
         while True:
-            start_s = time.time()
-            status = self._start(command, f"{uuid.uuid4().hex[:12]}")
+            begun = self._begun = _Begun(uuid.uuid4().hex[:12], time.time(), read_state(charge.run_dir))
+            status = self._start(command, begun.token)
             state = read_state(charge.run_dir)
-            is_fresh = float(state.get("updated", 0.0)) >= start_s
+            is_fresh = begun.has_written(state)
+            if is_fresh and charge.command.overwrites and command == charge.command.first:
+                progress = Progress()  # what was there before is gone
             final = self._verdict(state, is_fresh, status)
             reached = read_progress(charge.run_dir, charge.objectives)
             gained = reached.is_beyond(progress)
             if final is not None and not (final == EXIT_FAILED and gained):
                 return final
-            what = self._story(status, time.time() - start_s, state if is_fresh else {}, reached)
+            what = self._story(status, time.time() - begun.start_s, state if is_fresh else {}, reached)
             if self._signals:
                 self._say(f"{what}; stopped by {self._signals[0]}, the run can be resumed")
                 return EXIT_RESUMABLE
@@ -129,7 +157,10 @@ class Supervisor:
                 self._say(f"{what}; that was restart {restarts} of at most {charge.max_restarts}, so it is given up")
                 return EXIT_FAILED
             restarts += 1
-            progress, command = reached, charge.command.again
+            progress = reached
+            if is_fresh or not charge.command.overwrites:
+                # Until then an earlier run may be there still, and it is not the one to go on with.
+                command = charge.command.again
             self._say(f"{what}; going on with the run, restart {restarts} of at most {charge.max_restarts}")
             self._await_silence()
 
@@ -138,7 +169,6 @@ class Supervisor:
     def _start(self, command: list[str], token: str) -> int:
         """Run the launcher to its end, and leave nothing of it behind; its exit status."""
         start_s = time.monotonic()
-        began_s = time.time()
         self._killed_for = ""
         supervisor = os.getpid()
         try:
@@ -159,7 +189,7 @@ class Supervisor:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_S)
                     break
-                reason = self._overdue(began_s, time.monotonic() - start_s)
+                reason = self._overdue(time.monotonic() - start_s)
                 if reason:
                     self._killed_for = reason
                     break
@@ -194,8 +224,9 @@ class Supervisor:
                 self._process.send_signal(signal.SIGUSR1)
 
     _stop_s = 0.0
+    _begun = _Begun("", 0.0, {})
 
-    def _overdue(self, began_s: float, running_s: float) -> str:
+    def _overdue(self, running_s: float) -> str:
         """Why the launcher must be killed; empty: it need not be."""
         if len(self._signals) > 2:
             return "three signals to stop"
@@ -204,13 +235,15 @@ class Supervisor:
             if time.monotonic() - self._stop_s > bound_s:
                 return f"no end {bound_s:.0f} s after {self._signals[-1]}"
         state = read_state(self._charge.run_dir) if running_s > GONE_S else {}
-        if not state or float(state.get("updated", 0.0)) < began_s:
+        if not self._begun.has_written(state):
             return f"no sign of life from rank 0 in {SILENCE_S:.0f} s" if running_s > 2 * SILENCE_S else ""
         silent_s = age_s(state)
         if state["state"] != "running" and silent_s > LEAVE_S:
             return f"the launcher has not ended {LEAVE_S:.0f} s after the run"
-        if silent_s > GONE_S and state.get("host") == platform.node() and not _is_alive(state.get("pid")):
+        if silent_s > GONE_S and state.get("host") == platform.node() and not is_alive(state.get("pid")):
             return "rank 0 is gone"
+        if state["state"] == "running" and state.get("ranks") == 1:
+            return ""  # It says nothing while its trial runs, and no trial is too long without limits.trial_timeout.
         return f"no sign of life from rank 0 in {SILENCE_S:.0f} s" if silent_s > SILENCE_S else ""
 
     # --- between two ------------------------------------------------------------------------------------------------
@@ -218,6 +251,7 @@ class Supervisor:
     def _verdict(self, state: Mapping[str, Any], is_fresh: bool, status: int) -> int | None:
         """The exit status that is final; None: the job was killed in the midst of the run."""
         named = state.get("state")
+        # Some launchers say 2 of a rank that was killed by SIGINT; but then the run had begun.
         if status == EXIT_USAGE and (not is_fresh or named == "failed"):
             return EXIT_USAGE
         if named == "complete" and (is_fresh or status == EXIT_COMPLETE):
@@ -259,11 +293,3 @@ def _end_with(supervisor: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != supervisor:
         os._exit(EXIT_FAILED)
-
-
-def _is_alive(pid: Any) -> bool:
-    try:
-        # Empty for a process that was killed and that nobody has buried yet.
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
-    except OSError:
-        return False

@@ -29,6 +29,11 @@ class Wrapped:
         return [*self.launcher, self.verb, *self.arguments]
 
     @property
+    def overwrites(self) -> bool:
+        """True when the command puts its run in the place of another."""
+        return "--overwrite" in self.arguments
+
+    @property
     def again(self) -> list[str]:
         """The command that goes on with the run."""
         if self.verb == "resume":

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from mpiens.alive import is_alive
+from mpiens.environment import SUPERVISED
 from mpiens.errors import MpiensError, UsageError
 from mpiens.runtime.observer import Ending, Snapshot
 from mpiens.store.files import show_text
@@ -19,7 +21,10 @@ STATUS_NAME = "status.json"
 EVERY_S = 2.0
 _MOST_OF_FRONT = 200
 STALE_S = 30.0
-"""A status that says running, but was not renewed for this long, belongs to a run that was killed."""
+"""A status that says running, but was not renewed for this long, belongs to a run that was killed,
+unless its process is seen.
+
+A rank that drives and simulates in turn renews nothing while its trial runs."""
 
 
 class StatusFile:
@@ -95,12 +100,14 @@ def _plain(snapshot: Snapshot, reason: str, state: str) -> dict[str, Any]:
         "repeated": dict(snapshot.repeated),
         "groups": snapshot.groups,
         "group_size": snapshot.group_size,
+        "ranks": snapshot.ranks,
         "lost_groups": snapshot.lost_groups,
         "lost_ranks": snapshot.lost_ranks,
         "busy_share": round(snapshot.busy_share, 4),
         "updated": time.time(),
         "host": platform.node(),
         "pid": os.getpid(),
+        "job": os.environ.get(SUPERVISED, ""),
     }
 
 
@@ -120,6 +127,9 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     if not isinstance(status, Mapping) or "state" not in status:
         raise UsageError(f"{path}: not a status file of mpiens")
     status = dict(status)
-    if status["state"] == "running" and time.time() - float(status.get("updated", 0)) > STALE_S:
-        status["state"] = "lost"
+    updated_s = float(status.get("updated", 0))
+    if status["state"] == "running" and time.time() - updated_s > STALE_S:
+        is_here = status.get("host") == platform.node()
+        if not (is_here and is_alive(status.get("pid"), updated_s)):
+            status["state"] = "lost"
     return status

@@ -378,6 +378,7 @@ class Drive:
             lost_ranks=self._lost_ranks,
             busy_share=self._busy_share(),
             front=tuple(tally.front),
+            ranks=layout.world_size,
         )
 
     def _busy_share(self) -> float:

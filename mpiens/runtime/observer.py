@@ -41,6 +41,7 @@ class Snapshot:
         lost_ranks: Ranks that have died.
         busy_share: Share of the groups' time spent on trials, 0 to 1.
         front: With several objectives, the trials that no other one dominates.
+        ranks: All ranks of the job.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Snapshot:
     lost_ranks: int
     busy_share: float
     front: tuple[Best, ...] = ()
+    ranks: int = 0
 
     @property
     def done(self) -> int:
@@ -125,6 +127,7 @@ def still(name: str, run_dir: Path, layout: Layout, objectives: tuple[str, ...],
         lost_ranks=0,
         busy_share=0.0,
         front=tuple(tally.front),
+        ranks=layout.world_size,
     )
 
 

@@ -8,9 +8,11 @@ import platform
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from launch import environment
@@ -19,6 +21,8 @@ from mpiens.cluster.supervise import Charge, Supervisor
 from mpiens.cluster.wrapped import Wrapped, find_verb
 from mpiens.driver.ledger import Sent
 from mpiens.guard import Death, read_deaths, remove_deaths, write_death
+from mpiens.report import status as status_file
+from mpiens.report.status import read_status
 from mpiens.runtime.recovery import charge, cost
 from supervision import left_behind
 
@@ -32,6 +36,7 @@ with (folder / "starts").open("a") as starts:
 if len((folder / "starts").read_text().splitlines()) > 1:
     state = "complete"
 status = {"state": state, "reason": "", "total": 1, "pid": pid, "host": sys.argv[4], "updated": time.time()}
+status["job"] = os.environ["MPIENS_SUPERVISED"]
 (folder / "status.json").write_text(json.dumps(status))
 # A rank in a session of its own, as launchers make them.
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)", str(folder)], start_new_session=True)
@@ -84,6 +89,86 @@ def test_a_launcher_that_outlives_a_complete_run_is_ended(tmp_path: Path, said: 
     assert run(tmp_path, said, "complete", 1, "elsewhere") == 0
     assert said == []
     assert left_behind(tmp_path) == []
+
+
+QUIET = """
+import json, os, pathlib, platform, sys, time
+
+folder = pathlib.Path(sys.argv[1])
+with (folder / "starts").open("a") as starts:
+    print(file=starts)
+for state in ("running", "complete"):
+    status = {"state": state, "total": 1, "pid": os.getpid(), "host": platform.node(), "updated": time.time()}
+    (folder / "status.json").write_text(json.dumps(status | {"ranks": 1}))
+    time.sleep(2.0 if state == "running" else 0.0)
+"""
+
+
+def supervised(folder: Path, said: list[str], script: str, *arguments: str) -> int:
+    (folder / "launcher.py").write_text(script)
+    command = Wrapped((sys.executable, str(folder / "launcher.py"), str(folder), "mpiens"), "run", arguments)
+    return Supervisor(Charge(command, folder, 1, 0.0), environment(), said.append).run()
+
+
+def test_a_single_rank_may_be_silent_while_its_trial_runs(tmp_path: Path, said: list[str]) -> None:
+    assert supervised(tmp_path, said, QUIET) == 0  # it is silent for twice as long as others may be
+    assert said == []
+    assert (tmp_path / "starts").read_text() == "\n"
+
+
+FLAKY = """
+import json, os, pathlib, sys, time
+
+folder = pathlib.Path(sys.argv[1])
+with (folder / "starts").open("a") as starts:
+    print(*sys.argv[3:], file=starts)
+count = len((folder / "starts").read_text().splitlines())
+if count == 1:
+    sys.exit(1)
+status = {"state": "running" if count == 2 else "complete", "total": 1, "pid": os.getpid(), "host": "elsewhere"}
+status |= {"updated": time.time() - 100 * (count == 2 and "--overwrite" not in sys.argv)}
+(folder / "status.json").write_text(json.dumps(status))
+sys.exit(count == 2)
+"""
+
+
+def test_overwrite_is_kept_until_a_start_has_overwritten(tmp_path: Path, said: list[str]) -> None:
+    earlier = {"state": "complete", "total": 1, "pid": 1, "host": "elsewhere", "updated": 1.0}
+    (tmp_path / "status.json").write_text(json.dumps(earlier))
+    assert supervised(tmp_path, said, FLAKY, "spec.yaml", "--overwrite") == 0
+    starts = (tmp_path / "starts").read_text().splitlines()
+    assert starts == ["run spec.yaml --overwrite"] * 2 + ["run --resume spec.yaml"]
+
+
+BUSY = """
+import json, pathlib, sys, time
+
+folder = pathlib.Path(sys.argv[1])
+status = json.loads((folder / "status.json").read_text())
+(folder / "status.json").write_text(json.dumps(status | {"updated": time.time()}))
+sys.exit(2)
+"""
+
+
+@pytest.mark.parametrize("job", ["another", ""])
+def test_the_status_of_a_run_that_lives_elsewhere_is_not_its_own(job: str, tmp_path: Path, said: list[str]) -> None:
+    other = {"state": "running", "total": 1, "pid": os.getpid(), "host": "elsewhere", "updated": 1.0, "job": job}
+    (tmp_path / "status.json").write_text(json.dumps(other))
+    assert supervised(tmp_path, said, BUSY, "spec.yaml") == 2
+    assert said == []
+
+
+def test_a_run_whose_process_is_seen_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_file, "STALE_S", -10.0)
+    status = {"state": "running", "pid": os.getpid(), "host": platform.node(), "updated": time.time()}
+    for changed, state in (
+        ({}, "running"),
+        ({"updated": psutil.Process().create_time() - 10.0}, "lost"),  # of an earlier process with this number
+        ({"pid": 2**22 - 1}, "lost"),
+        ({"host": "elsewhere"}, "lost"),
+    ):
+        (tmp_path / "status.json").write_text(json.dumps(status | changed))
+        assert read_status(tmp_path)["state"] == state, changed
 
 
 def test_a_launcher_that_does_not_obey_a_signal_is_killed(
