@@ -12,6 +12,7 @@ from typing import Any
 from mpiens.errors import MpiensError
 from mpiens.guard import read_deaths
 from mpiens.runtime.recovery import cost, find_checkpoint, replay
+from mpiens.store.unsealed import recorded_numbers
 from mpiens.watchdog import read_kills
 
 _MOST_NAMED = 8
@@ -43,12 +44,16 @@ def read_progress(run_dir: Path, objectives: int) -> Progress:
         ledger, _, _ = replay(run_dir, found.saved, objectives, False)
     except (MpiensError, OSError):
         return Progress()
+    # In generations, results are stored long before the sampler is told.
+    recorded = recorded_numbers(run_dir)
+    unfinished = {number: sent for number, sent in ledger.open.items() if number not in recorded}
+    finished = len(recorded.union(ledger.order[:, 0].tolist()))
     first: dict[int, int] = {}
-    for number, sent in ledger.open.items():
+    for number, sent in unfinished.items():
         if sent.group >= 0:
             first.setdefault(sent.group, number)
     return Progress(
-        ledger.told, cost(ledger.open, read_deaths(run_dir), read_kills(run_dir)), tuple(sorted(first.values()))
+        finished, cost(unfinished, read_deaths(run_dir), read_kills(run_dir)), tuple(sorted(first.values()))
     )
 
 

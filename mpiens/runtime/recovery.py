@@ -192,8 +192,9 @@ def recover(
     recorded = np.zeros(ledger.asked, dtype=bool)
     recorded[outcomes.numbers] = True
     untold = tuple(_untold(ledger, outcomes))
-    charged, is_known = charge(ledger.open, deaths, kills)
-    points = ledger.open
+    # In generations, results wait to be told; their trials have ended all the same.
+    points = {number: sent for number, sent in ledger.open.items() if not recorded[number]}
+    charged, is_known = charge(points, deaths, kills)
     pending = []
     for number in np.flatnonzero(~recorded).tolist():
         sent = points[number]

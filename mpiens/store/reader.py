@@ -110,6 +110,11 @@ class Results:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """Numbers of the trials, int64, ascending."""
+        return self._numbers
+
     def __repr__(self) -> str:
         counts = self._read(lambda shown: self._column(shown, STATE).data)
         states = ", ".join(f"{np.count_nonzero(counts == value)} {name}" for name, value in STATES.items())

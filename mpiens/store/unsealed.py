@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,18 @@ from pathlib import Path
 from mpiens.errors import StoreError
 from mpiens.record import TrialRecord, decode
 from mpiens.store.journal import read_frames
+from mpiens.store.reader import open_results
 
 _NAME = re.compile(r"\d+-\d+\.bin")
+
+
+def recorded_numbers(run_dir: Path) -> set[int]:
+    """The trials of a run that have a record, as far as it can be read."""
+    # First what is not in results.h5 yet: it may come to be there meanwhile, but not the other way round.
+    found = {record.number for record in unsealed_records(run_dir)}
+    with contextlib.suppress(StoreError):
+        found.update(open_results(run_dir).numbers.tolist())
+    return found
 
 
 def unsealed_records(run_dir: Path) -> Iterator[TrialRecord]:

@@ -282,6 +282,19 @@ def test_only_the_first_of_a_group_is_charged() -> None:
     ]
 
 
+def test_a_trial_with_a_record_is_not_charged() -> None:
+    ledger, disk = Ledger(1, False), Disk()
+    points = [{"x": n} for n in range(4)]
+    assignments = [Assignment(n, 1, points[n]) for n in range(4)]
+    ledger.replay(
+        msgpack.packb([asked_entry(0, points), sent_entry(0, assignments[:2]), sent_entry(1, assignments[2:])])
+    )
+    # Stored, but not told: it is a generation.
+    disk.records[0] = result(assignments[0])
+    recovered = recover(ledger, disk, History(10, False), 3, Goals(), batch=4)
+    assert [(p.number, p.attempt) for p in recovered.start.pending] == [(1, 1), (2, 1), (3, 0)]
+
+
 def test_a_run_cannot_end_before_what_it_has() -> None:
     ledger = Ledger(1, False)
     ledger.replay(msgpack.packb([asked_entry(0, [{"x": n} for n in range(4)])]))

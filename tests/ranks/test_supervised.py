@@ -105,6 +105,32 @@ def test_without_progress_it_is_given_up(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 3
 
 
+DRIVER_KILLER = """
+import json, os, pathlib, signal, time
+
+HERE = pathlib.Path(__file__).parent
+
+def simulate(trial):
+    time.sleep(0.1)
+    if trial.number % 2 == 1 and not (HERE / str(trial.number)).exists():
+        (HERE / str(trial.number)).touch()
+        os.kill(json.loads((HERE / "small.run/status.json").read_text())["pid"], signal.SIGKILL)
+        time.sleep(1000)
+    return {"loss": 0.0}
+"""
+
+
+@pytest.mark.mpi
+def test_results_within_a_generation_are_progress(tmp_path: Path) -> None:
+    search = {"algorithm": "random", "trials": 8, "batch": 8, "objectives": {"loss": "minimize"}}
+    spec = write_project(tmp_path, DRIVER_KILLER, space={"x": {"low": 0.0, "high": 1.0}}, search=search)
+    done = supervise(2, "run", spec)
+    assert done.returncode == 0, done.stderr
+    assert "restart 4 of at most 100" in done.stderr
+    found = trials(tmp_path / "small.run")
+    assert (found["state"].tolist(), found["attempt"].tolist()) == ([1] * 8, [1] * 8)
+
+
 def test_at_most_so_many_restarts(tmp_path: Path) -> None:
     spec = project(tmp_path, ["sigkill", "segfault"])
     done = supervise(0, "run", spec, options=("--max-restarts", "1"))
