@@ -14,11 +14,15 @@ from rich.table import Table
 
 from mpiens.errors import UsageError
 from mpiens.report import words
-from mpiens.report.status import STATUS_NAME, read_status
+from mpiens.report.status import read_status
+from mpiens.runtime.lifesign import STATUS_NAME
 from mpiens.trial import TrialState
 
 _MOST_MISSING = 20
 """So many missing points are listed."""
+
+_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What a status raises that has other contents than it should."""
 
 
 @click.command()
@@ -29,7 +33,7 @@ def status(run: Path, verbose: bool) -> None:
     found = read_status(run)
     try:
         text = _describe(found)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except _DAMAGED as error:
         raise UsageError(
             f"{run}: {STATUS_NAME} is damaged; the run itself is not, and its next status mends it"
         ) from error
@@ -101,6 +105,13 @@ def _list_missing(run_dir: Path, recorded: set[int], total: int) -> None:
         click.echo(f"    and {count - shown} more")
 
 
+def _row(found: dict[str, Any]) -> tuple[str, ...]:
+    done = found["complete"] + found["pruned"] + found["failed"]
+    best = found["best"]
+    value = "" if not best else " ".join(f"{k}={words.number(v)}" for k, v in best["values"].items())
+    return str(found["name"]), found["state"], f"{done}/{found['total']}", str(found["failed"]), value
+
+
 @click.command("list")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 def list_runs(folder: Path) -> None:
@@ -116,12 +127,10 @@ def list_runs(folder: Path) -> None:
             found = read_status(run_dir)
         except UsageError:
             continue  # A status.json of some other program.
-        done = found["complete"] + found["pruned"] + found["failed"]
-        best = found["best"]
-        value = "" if not best else " ".join(f"{k}={words.number(v)}" for k, v in best["values"].items())
-        table.add_row(
-            found["name"], found["state"], f"{done}/{found['total']}", str(found["failed"]), value, str(run_dir)
-        )
+        try:
+            table.add_row(*_row(found), str(run_dir))
+        except _DAMAGED:
+            table.add_row("", f"{STATUS_NAME} is damaged", "", "", "", str(run_dir))
         rows += 1
     if rows:
         Console(soft_wrap=True).print(table)

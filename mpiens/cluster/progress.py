@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mpiens.errors import MpiensError
 from mpiens.guard import read_deaths
@@ -55,23 +51,6 @@ def read_progress(run_dir: Path, objectives: int) -> Progress:
     return Progress(
         finished, cost(unfinished, read_deaths(run_dir), read_kills(run_dir)), tuple(sorted(first.values()))
     )
-
-
-def read_state(run_dir: Path) -> Mapping[str, Any]:
-    """What status.json says; empty when there is none."""
-    try:
-        status = json.loads((run_dir / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) and isinstance(status.get("state"), str) else {}
-
-
-def age_s(status: Mapping[str, Any]) -> float:
-    """Seconds since this status was written."""
-    try:
-        return time.time() - float(status["updated"])
-    except (KeyError, TypeError, ValueError):
-        return float("inf")
 
 
 def blame(run_dir: Path, progress: Progress) -> str:

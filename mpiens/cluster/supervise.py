@@ -24,11 +24,12 @@ from typing import Any
 from mpiens.alive import is_alive
 from mpiens.cluster.deadline import STARTED
 from mpiens.cluster.family import end_family
-from mpiens.cluster.progress import Progress, age_s, blame, read_progress, read_state
+from mpiens.cluster.progress import Progress, blame, read_progress
 from mpiens.cluster.wrapped import Wrapped
 from mpiens.environment import SUPERVISED
 from mpiens.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_RESUMABLE, EXIT_USAGE, InstallationError
 from mpiens.guard import read_deaths
+from mpiens.runtime.lifesign import age_s, read_lifesign
 
 MAX_RESTARTS = 100
 MAX_IN_VAIN = 2
@@ -134,9 +135,9 @@ class Supervisor:
         progress = read_progress(charge.run_dir, charge.objectives)
         command, restarts, in_vain = charge.command.first, 0, 0
         while True:
-            begun = self._begun = _Begun(uuid.uuid4().hex[:12], time.time(), read_state(charge.run_dir))
+            begun = self._begun = _Begun(uuid.uuid4().hex[:12], time.time(), read_lifesign(charge.run_dir))
             status = self._start(command, begun.token)
-            state = read_state(charge.run_dir)
+            state = read_lifesign(charge.run_dir)
             is_fresh = begun.has_written(state)
             if is_fresh and charge.command.overwrites and command == charge.command.first:
                 progress = Progress()  # what was there before is gone
@@ -234,7 +235,7 @@ class Supervisor:
             bound_s = STOP_GRACE_S + (self._charge.drain_s if len(self._signals) == 1 else 0.0)
             if time.monotonic() - self._stop_s > bound_s:
                 return f"no end {bound_s:.0f} s after {self._signals[-1]}"
-        state = read_state(self._charge.run_dir) if running_s > GONE_S else {}
+        state = read_lifesign(self._charge.run_dir) if running_s > GONE_S else {}
         if not self._begun.has_written(state):
             return f"no sign of life from rank 0 in {SILENCE_S:.0f} s" if running_s > 2 * SILENCE_S else ""
         silent_s = age_s(state)
@@ -282,7 +283,7 @@ class Supervisor:
         """A rank 0 on another machine may take a moment to die, and its run directory is taken until then."""
         end_s = time.monotonic() + 2 * GONE_S
         while time.monotonic() < end_s and not self._signals:
-            state = read_state(self._charge.run_dir)
+            state = read_lifesign(self._charge.run_dir)
             if state.get("state") != "running" or state.get("host") == platform.node() or age_s(state) > GONE_S:
                 return
             time.sleep(POLL_S)

@@ -44,7 +44,7 @@ class Observers:
         for observer in self._observers:
             observer.ended(ending)
 
-    def failed(self, error: MpiensError) -> None:
+    def failed(self, error: MpiensError, last: Snapshot) -> None:
         """Tell all."""
         for observer in self._observers:
-            observer.failed(error)
+            observer.failed(error, last)

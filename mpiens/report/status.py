@@ -14,10 +14,10 @@ from typing import Any, TextIO
 from mpiens.alive import is_alive
 from mpiens.environment import SUPERVISED
 from mpiens.errors import MpiensError, UsageError
+from mpiens.runtime.lifesign import STATUS_NAME, age_s
 from mpiens.runtime.observer import Ending, Snapshot
 from mpiens.store.files import show_text
 
-STATUS_NAME = "status.json"
 EVERY_S = 2.0
 _MOST_OF_FRONT = 200
 STALE_S = 30.0
@@ -32,7 +32,6 @@ class StatusFile:
 
     def __init__(self) -> None:
         self._written_s = 0.0
-        self._last: Snapshot | None = None
 
     def take_terminal(self, terminal: TextIO) -> None:
         """Nothing to do."""
@@ -56,25 +55,23 @@ class StatusFile:
         """Write it a last time."""
         self._write(ending.last, ending.reason)
 
-    def failed(self, error: MpiensError) -> None:
+    def failed(self, error: MpiensError, last: Snapshot) -> None:
         """Write why the run cannot go on."""
-        if self._last is not None:
-            self._write(self._last, str(error), "failed")
+        self._write(last, str(error))
 
-    def _write(self, snapshot: Snapshot, reason: str = "", state: str = "") -> None:
+    def _write(self, snapshot: Snapshot, reason: str = "") -> None:
         self._written_s = time.monotonic()
-        self._last = snapshot
-        text = json.dumps(_plain(snapshot, reason, state), indent=1) + "\n"
+        text = json.dumps(_plain(snapshot, reason), indent=1) + "\n"
         # A display must not end a run; whatever is wrong with the disk, the store will say it.
         with contextlib.suppress(OSError):
             show_text(snapshot.run_dir / STATUS_NAME, text)
 
 
-def _plain(snapshot: Snapshot, reason: str, state: str) -> dict[str, Any]:
+def _plain(snapshot: Snapshot, reason: str) -> dict[str, Any]:
     best = snapshot.best
     return {
         "name": snapshot.name,
-        "state": state or snapshot.state,
+        "state": snapshot.state,
         "reason": reason,
         "total": snapshot.total,
         "complete": snapshot.complete,
@@ -124,12 +121,11 @@ def read_status(run_dir: Path) -> dict[str, Any]:
         raise UsageError(f"{run_dir}: no run here ({STATUS_NAME} is missing); `mpiens list` shows runs below") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(status, Mapping) or "state" not in status:
+    if not isinstance(status, Mapping) or not isinstance(status.get("state"), str):
         raise UsageError(f"{path}: not a status file of mpiens")
     status = dict(status)
-    updated_s = float(status.get("updated", 0))
-    if status["state"] == "running" and time.time() - updated_s > STALE_S:
-        is_here = status.get("host") == platform.node()
-        if not (is_here and is_alive(status.get("pid"), updated_s)):
+    if status["state"] == "running" and not age_s(status) <= STALE_S:
+        is_here, updated = status.get("host") == platform.node(), status.get("updated")
+        if not (is_here and isinstance(updated, (int, float)) and is_alive(status.get("pid"), updated)):
             status["state"] = "lost"
     return status

@@ -87,7 +87,7 @@ class TerminalDisplay:
         self._stop(ending.last)
         self._say(summarize(ending))
 
-    def failed(self, error: MpiensError) -> None:  # noqa: ARG002
+    def failed(self, error: MpiensError, last: Snapshot) -> None:  # noqa: ARG002
         """Clear the way for the error message, which is the last thing that the command prints."""
         self._stop(None)
 

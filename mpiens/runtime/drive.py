@@ -107,10 +107,10 @@ class Drive:
         except OSError as error:
             text = f"{self._job.run_dir}: {error.strerror}: {error.filename}; is the run directory still there?"
             failure = StoreError(text)
-            self._observer.failed(failure)
+            self._observer.failed(failure, self.snapshot("failed"))
             raise failure from error
         except MpiensError as error:
-            self._observer.failed(error)
+            self._observer.failed(error, self.snapshot("failed"))
             raise
 
     def _run(self) -> Ending:

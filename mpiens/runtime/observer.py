@@ -152,5 +152,5 @@ class Observer(Protocol):
     def ended(self, ending: Ending) -> None:
         """The run has ended and its files are complete."""
 
-    def failed(self, error: MpiensError) -> None:
+    def failed(self, error: MpiensError, last: Snapshot) -> None:
         """The run cannot go on; the error will be printed as the command's last word."""

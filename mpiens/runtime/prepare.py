@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiens.driver import DriverConfig
-from mpiens.errors import RunExistsError, SpecError, UsageError
+from mpiens.errors import SpecError, UsageError
 from mpiens.goals import CONSTRAINT, Goals
 from mpiens.layout import Layout, plan
 from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime import growth
+from mpiens.runtime.claim import check_idle, claim, probe
 from mpiens.runtime.earlier import earlier_trials, keep_earlier
 from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
@@ -29,26 +27,9 @@ from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
 from mpiens.samplers import PastTrial, Sampler, build_sampler, is_adaptive
 from mpiens.spec import LoadedSpec, Spec, check_available, check_files, load_spec
-from mpiens.store.base import JOURNAL_MAGIC
 
 if TYPE_CHECKING:
     from mpiens.store import FileStore
-
-RUN_FILES = (
-    "earlier.bin",
-    "results.h5",
-    "checkpoint.h5",
-    "checkpoint.previous.h5",
-    "status.json",
-    "run.log",
-    "report.html",
-    "space.json",
-)
-RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms")
-"""What mpiens puts into a run directory."""
-
-ALIVE_S = 15.0
-"""A running run renews its status every two seconds; after so long it has ended without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +123,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     """
 
     def hold(run_dir: Path) -> None:
-        _check_idle(run_dir)
+        check_idle(run_dir)
         lock.hold(run_dir)
 
     loaded, run_dir, earlier = find_run(order, hold)
@@ -164,7 +145,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         warnings += earlier.warnings
         if earlier.saved is not None:
             warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
-        _probe(run_dir)
+        probe(run_dir)
     setup = make_setup(loaded, layout, run_dir)
     config = DriverConfig(
         total=sampler.total,
@@ -262,102 +243,6 @@ def absolute_target(target: str, folder: Path) -> str:
     """``path.py:function`` with the path made absolute; ``package.module:function`` as it is."""
     path, colon, function = target.partition(":")
     return f"{(folder / path).absolute()}{colon}{function}" if path.endswith(".py") else target
-
-
-def _is_run(directory: Path) -> bool:
-    """True when this directory is surely a run's: it has a status of mpiens, or a journal."""
-    if _status(directory):
-        return True
-    for path in directory.glob("journal/*.bin"):
-        with path.open("rb") as journal:
-            if journal.read(len(JOURNAL_MAGIC)) == JOURNAL_MAGIC:
-                return True
-    return False
-
-
-def _status(directory: Path) -> dict[str, Any]:
-    """What status.json says; empty when there is none of mpiens."""
-    try:
-        status = json.loads((directory / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) and {"state", "total", "lost_groups"} <= status.keys() else {}
-
-
-def _is_alive(status: dict[str, Any]) -> bool:
-    """True when the run of this status has shown a sign of life just now."""
-    if status.get("state") != "running" or time.time() - float(status.get("updated", 0)) > ALIVE_S:
-        return False
-    if status.get("host") != platform.node():
-        return True
-    try:
-        # Empty for a process that was killed and that nobody has buried yet.
-        return bool(Path(f"/proc/{status.get('pid')}/cmdline").read_bytes())
-    except OSError:
-        return False
-
-
-def claim(run_dir: Path, overwrite: bool, lock: RunLock) -> None:
-    """Make the run directory, empty of earlier runs, and hold it.
-
-    A run that failed before its first trial had ended is not worth a question.
-
-    Raises:
-        RunExistsError: It holds a run, which is not to be overwritten or is still going on.
-        UsageError: It cannot be made, or holds something else under the names that a run uses.
-    """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        _check_idle(run_dir)
-        lock.hold(run_dir)
-        _make_room(run_dir, overwrite)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{run_dir}: cannot be the run directory, because {error.filename} is a file") from error
-    except OSError as error:
-        raise UsageError(f"{run_dir}: cannot be used as the run directory: {error.strerror}") from error
-    _probe(run_dir)
-
-
-def _probe(run_dir: Path) -> None:
-    """Can files be made here?"""
-    try:
-        probe = run_dir / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(f"{run_dir}: cannot be used as the run directory: {error.strerror}") from error
-
-
-def _check_idle(run_dir: Path) -> None:
-    """Raises RunExistsError when the run in this directory is going on."""
-    status = _status(run_dir)
-    if _is_alive(status):
-        raise RunExistsError(
-            f"{run_dir}: a run is going on there (process {status['pid']} on {status['host']}); "
-            "--output DIR puts this one elsewhere"
-        )
-
-
-def _make_room(run_dir: Path, overwrite: bool) -> None:
-    if _is_run(run_dir):
-        status = _status(run_dir)
-        is_empty = status.get("state") == "failed" and not (status["complete"] or status["failed"] or status["pruned"])
-        if not overwrite and not is_empty:
-            raise RunExistsError(
-                f"{run_dir} already holds a run; --resume goes on with it, --overwrite deletes it, --output DIR puts "
-                "this run elsewhere"
-            )
-    else:
-        foreign = [name for name in (*RUN_FILES, *RUN_FOLDERS) if (run_dir / name).exists()]
-        if foreign:
-            raise UsageError(
-                f"{run_dir}: holds {', '.join(foreign)}, which is not from a run of mpiens and would be overwritten; "
-                "move it away, or choose another run directory with --output DIR"
-            )
-    for name in RUN_FILES:
-        (run_dir / name).unlink(missing_ok=True)
-    for name in RUN_FOLDERS:
-        shutil.rmtree(run_dir / name, ignore_errors=True)
 
 
 def open_store(job: Job) -> FileStore:

@@ -87,7 +87,7 @@ class Watcher(StatusFile):
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # The process that is killed here lives on.
-    monkeypatch.setattr(prepare, "_check_idle", lambda *_: None)
+    monkeypatch.setattr(prepare, "check_idle", lambda *_: None)
     # A checkpoint after every trial.
     monkeypatch.setattr(machine, "FIRST_CHECKPOINT_S", 0.0)
     monkeypatch.setattr(drive, "TICK_S", 0.0)
