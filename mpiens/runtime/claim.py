@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from mpiens.checkpoint import Saved
 from mpiens.errors import RunExistsError, StoreError, UsageError
 from mpiens.runtime.lifesign import is_going_on, read_lifesign
 from mpiens.runtime.lock import RunLock
 from mpiens.store.base import JOURNAL_MAGIC
+from mpiens.store.files import name_aside
 
 RUN_FILES = (
     "earlier.bin",
@@ -78,12 +80,8 @@ def check_idle(run_dir: Path) -> None:
 def has_results(run_dir: Path) -> bool:
     """True when there may be results, sound or not, in this directory, whatever its status says."""
     from mpiens.store import open_results
-    from mpiens.store.journal import START, parse_journal_name
 
-    for path in run_dir.glob("journal/*"):
-        if path.name.endswith(".damaged") or (parse_journal_name(path.name) and path.stat().st_size > START):
-            return True
-    if any(run_dir.glob("segments/*.h5")) or any(run_dir.glob("results.h5.damaged*")):
+    if _has_parts(run_dir) or any(run_dir.glob("journal/*.damaged*")) or any(run_dir.glob("results.h5.damaged*")):
         return True
     if not (run_dir / "results.h5").exists():
         return False
@@ -91,6 +89,42 @@ def has_results(run_dir: Path) -> bool:
         return len(open_results(run_dir)) > 0
     except StoreError:
         return True
+
+
+def check_packed(run_dir: Path, saved: Saved | None) -> None:
+    """Refuse to go on where that would compute all trials again, because the one file of a complete run is damaged.
+
+    Args:
+        run_dir: The run directory.
+        saved: The run's checkpoint.
+
+    Raises:
+        UsageError: results.h5 is damaged, nothing else holds results, and the run has finished trials.
+    """
+    from mpiens.store.checked import verify
+
+    results = run_dir / "results.h5"
+    finished = None if saved is None else int(saved.states.astype(bool).sum())
+    if finished == 0 or not results.exists() or _has_parts(run_dir):
+        return
+    try:
+        verify(results)
+    except StoreError as error:
+        count = "its" if finished is None else f"{finished}"
+        raise UsageError(
+            f"{error}; this file alone holds the results of {count} finished trials, so the run does not go on by "
+            "itself. Put a copy of the file back; or read it as it is by mpiens.open(path, verify=False); or give "
+            f"--force: the file is kept as {name_aside(results).name}, and all of its trials run again"
+        ) from error
+
+
+def _has_parts(run_dir: Path) -> bool:
+    """True when segments or journals hold results."""
+    from mpiens.store.journal import START, parse_journal_name
+
+    return any(run_dir.glob("segments/*.h5")) or any(
+        parse_journal_name(path.name) and path.stat().st_size > START for path in run_dir.glob("journal/*.bin")
+    )
 
 
 def _is_run(directory: Path, status: dict[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from mpiens.layout import Layout, plan
 from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime import growth
-from mpiens.runtime.claim import check_idle, claim, probe
+from mpiens.runtime.claim import check_idle, check_packed, claim, probe
 from mpiens.runtime.earlier import earlier_trials, keep_earlier
 from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
@@ -143,6 +143,8 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         keep_earlier(run_dir, told)
     else:
         warnings += earlier.warnings
+        if not order.force:
+            check_packed(run_dir, earlier.saved)
         if earlier.saved is not None:
             warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
         probe(run_dir)

@@ -27,7 +27,7 @@ from mpiens.history import FailedAttempt, attempts_in, extended
 from mpiens.record import Params
 from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Sampler
-from mpiens.store.files import explaining
+from mpiens.store.files import explaining, name_aside
 from mpiens.store.journal import START, read_frames
 from mpiens.store.outcomes import Outcomes
 from mpiens.trial import TrialState
@@ -87,7 +87,7 @@ def set_aside(run_dir: Path, found: Found) -> None:
     if found.is_newest_bad:
         path = run_dir / NAME
         with explaining(path, "rename"):
-            path.replace(path.with_name(f"{NAME}.damaged"))
+            path.replace(name_aside(path))
 
 
 def replay(run_dir: Path, saved: Saved | None, objectives: int, keeps_points: bool) -> tuple[Ledger, Kept, list[str]]:

@@ -82,6 +82,15 @@ def rename(old: Path, new: Path) -> None:
     os.replace(old, new)  # noqa: PTH105 - all changes are calls of os
 
 
+def name_aside(path: Path) -> Path:
+    """Where a damaged file is kept; never a name that is taken."""
+    aside, count = path.with_name(f"{path.name}.damaged"), 1
+    while aside.exists():
+        count += 1
+        aside = path.with_name(f"{path.name}.damaged.{count}")
+    return aside
+
+
 def link(old: Path, new: Path) -> None:
     """Give a file a second name, durably.
 

@@ -25,6 +25,7 @@ from mpiens.store.files import (
     explaining,
     link,
     make_folder,
+    name_aside,
     remove,
     remove_empty,
     rename,
@@ -248,7 +249,7 @@ class FileStore:
         with explaining(self._journals, "delete sealed journals"):
             for path in journals:
                 if path in self._damaged:
-                    rename(path, path.with_suffix(".bin.damaged"))
+                    rename(path, name_aside(path))
             remove(journals)
 
     def _to_merge(self) -> list[Segment]:
@@ -311,7 +312,7 @@ class FileStore:
             self._damaged.add(path)
             self.warnings.append(
                 f"{path}: damaged: {part}; what is sound is used, the trials of the rest will run again, and the file "
-                f"is kept as {path.with_suffix('.bin.damaged').name}"
+                f"is kept as {name_aside(path).name}"
             )
 
     def _my_journals(self) -> list[Path]:
@@ -372,7 +373,7 @@ class FileStore:
                 packed = is_packed(file)
                 replaced = [name.decode() for name in file["replaces"][()].tolist()] if packed else []
         except StoreError as error:
-            aside = self._results.with_suffix(".h5.damaged")
+            aside = name_aside(self._results)
             with explaining(self._results, "rename"):
                 rename(self._results, aside)
             self.warnings.append(f"results.h5 is damaged and was moved to {aside.name}: {error}")

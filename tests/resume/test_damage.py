@@ -23,7 +23,7 @@ from mpiens.runtime.logbook import driver_journals
 from mpiens.runtime.recovery import find_checkpoint
 from mpiens.store.checked import seal
 from mpiens.store.journal import Journal
-from project import TIMEOUT_S, completed, contents
+from project import TIMEOUT_S, completed, contents, mpiens
 from resume.interrupted import interrupted, whole
 
 
@@ -201,3 +201,26 @@ def test_a_ledger_without_its_points_is_told_so() -> None:
     ledger = Ledger(1, False)
     ledger.ask([{"x": 1}])
     assert list(ledger.points()) == []
+
+
+def test_a_complete_run_is_not_computed_again_unasked(killed: Path, tmp_path: Path) -> None:
+    sound, run_dir = killed / "whole", tmp_path / "whole"
+    shutil.copytree(sound, run_dir)
+    results = run_dir / "results.h5"
+    order = ("run", killed / "spec.yaml", "--resume", "--output", run_dir, "--progress", "off")
+    with h5py.File(results, "r+") as file:
+        file.attrs["note"] = "x"
+    annotated = results.read_bytes()
+    refused = mpiens(0, *order)
+    assert refused.returncode == 2
+    assert "results.h5: damaged" in refused.stderr
+    assert "--force" in refused.stderr
+    assert results.read_bytes() == annotated
+    for name in ("results.h5.damaged", "results.h5.damaged.2"):
+        damaged = results.read_bytes()
+        completed(0, *order, "--force")
+        assert (run_dir / name).read_bytes() == damaged
+        assert contents(run_dir) == contents(sound)
+        flip(results)
+        assert mpiens(0, *order).returncode == 2
+    assert (run_dir / "results.h5.damaged").read_bytes() == annotated
