@@ -192,7 +192,8 @@ class Drive:
         self._observer.warned(f"rank {rank} is lost, and group {index} with it; the other groups go on")
 
     def _take_in(self, message: Results, events: list[Event]) -> None:
-        if message.group in self._driver.tally.lost_groups:
+        is_lost = any(isinstance(event, GroupLost) and event.group == message.group for event in events)
+        if is_lost or message.group in self._driver.tally.lost_groups:
             return  # Its trials have been given to others.
         stored = tuple([result for result in message.results if result.record])
         if stored:

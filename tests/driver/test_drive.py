@@ -1,0 +1,86 @@
+"""Rank 0's loop with a transport, a store and a logbook that are lists."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from mpiens.comm.base import Envelope
+from mpiens.driver import DriverConfig
+from mpiens.layout import plan
+from mpiens.messages import Assign, Message, RankLost, Ready, Result, Results
+from mpiens.record import Params, TrialRecord, decode, encode
+from mpiens.runtime.drive import Drive
+from mpiens.samplers.base import FinishedTrial
+from mpiens.trial import TrialState
+
+
+class Lists:
+    """Transport, store and sampler."""
+
+    def __init__(self) -> None:
+        self.arriving: deque[Envelope] = deque()
+        self.sent: list[tuple[int, Message]] = []
+        self.stored: list[TrialRecord] = []
+        self.told: list[FinishedTrial] = []
+
+    def poll(self) -> Envelope | None:
+        return self.arriving.popleft() if self.arriving else None
+
+    def send(self, rank: int, message: Message) -> None:
+        self.sent.append((rank, message))
+
+    def append(self, records: Sequence[bytes]) -> None:
+        self.stored += map(decode, records)
+
+    def ask(self, count: int) -> list[Params]:
+        return [{"x": 0.0}] * count
+
+    def tell(self, trials: Sequence[FinishedTrial]) -> None:
+        self.told += trials
+
+
+@pytest.fixture
+def lists() -> Iterator[Lists]:
+    yield Lists()
+
+
+def drive_of(lists: Lists, folder: Path, trials: int) -> Drive:
+    """Two groups of two ranks each: 1 and 2, 3 and 4."""
+    job: Any = SimpleNamespace(
+        layout=plan(5, 2),
+        driver=DriverConfig(total=trials, groups=2, max_attempts=2),
+        sampler=lists,
+        run_dir=folder,
+        setup=SimpleNamespace(seed=1, objectives=("loss",)),
+        loaded=SimpleNamespace(spec=SimpleNamespace(name="small")),
+    )
+    other: Any = lists
+    return Drive(job, other, MagicMock(), None, other, MagicMock(), MagicMock())
+
+
+def ended(group: int, number: int, attempt: int) -> Envelope:
+    record = TrialRecord(number, TrialState.COMPLETE, attempt, group, 1, 1.0, 1.0, "", {"x": 0.0}, {"loss": 1.0}, {})
+    result = Result(number, attempt, TrialState.COMPLETE, (1.0,), 1.0, 1.0, "", False, encode(record))
+    return Envelope(1 + 2 * group, Results(group, (result,)))
+
+
+def test_a_result_that_comes_together_with_the_death_of_its_group_is_not_stored(lists: Lists, tmp_path: Path) -> None:
+    drive = drive_of(lists, tmp_path, trials=2)
+    lists.arriving += [Envelope(1, Ready(0)), Envelope(3, Ready(1))]
+    drive._handle(drive._receive())
+    lists.arriving += [Envelope(2, RankLost(2)), ended(0, 0, 1), ended(1, 1, 1)]
+    drive._handle(drive._receive())
+    again = lists.sent[-1][1]
+    assert isinstance(again, Assign)
+    assert [(a.number, a.attempt) for a in again.assignments] == [(0, 2)]
+    lists.arriving.append(ended(1, 0, 2))
+    drive._handle(drive._receive())
+    assert [(record.number, record.attempt) for record in lists.stored] == [(1, 1), (0, 2)]
+    assert sorted(trial.number for trial in lists.told) == [0, 1]
