@@ -16,6 +16,7 @@ from mpiens.store.files import name_aside
 
 RUN_FILES = (
     "earlier.bin",
+    "origin.yaml",
     "results.h5",
     "checkpoint.h5",
     "checkpoint.previous.h5",

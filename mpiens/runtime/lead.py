@@ -25,6 +25,7 @@ from mpiens.runtime.lock import RunLock
 from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
+from mpiens.runtime.origin import keep_origin
 from mpiens.runtime.prepare import Job, is_complete, open_store, prepare
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
@@ -119,6 +120,7 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     about = facts(job.loaded, job.run_dir)
     if job.earlier is None:
         keep_forms(job.run_dir, job.forms)
+        keep_origin(job.run_dir, job.loaded)
         return Logbook(job.run_dir, about, Ledger(objectives, job.sampler.needs_history), Kept()), None
     found = job.earlier
     set_aside(job.run_dir, found)
@@ -140,6 +142,7 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     done = recovered.start.tally.done
     again = sum(trial.was_sent for trial in recovered.start.pending)
     observer.noted(f"going on after {done} finished trials; {again} were running and run again")
+    keep_origin(job.run_dir, job.loaded)  # not before it is sure that the run goes on with it
     return Logbook(job.run_dir, about, recovered.ledger, kept), recovered.start
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -12,8 +11,9 @@ import numpy as np
 
 from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved
 from mpiens.errors import SpecError, UsageError
+from mpiens.runtime.origin import read_origin, spec_digest
 from mpiens.runtime.recovery import Found
-from mpiens.spec import LoadedSpec
+from mpiens.spec import LoadedSpec, load_spec
 from mpiens.spec.compare import differences, points_digest
 from mpiens.spec.load import parse_spec
 
@@ -41,37 +41,24 @@ def run_directory(path: Path) -> Path:
 
 
 def spec_of(run_dir: Path, found: Found, overrides: Sequence[str]) -> LoadedSpec:
-    """The spec that a run was made with, with overrides.
+    """The spec that a run was made with as it is now, with the settings that the run has had, then `overrides`.
 
     Raises:
-        UsageError: There is no sound checkpoint that would tell it, or the place of the spec cannot be found.
+        UsageError: It cannot be found, or there is no sound checkpoint to compare it with.
     """
-    saved = found.saved
     by_hand = f"give the spec: mpiens run SPEC --resume --output {run_dir}"
-    if saved is None:
+    if found.saved is None:
         reason = "; ".join(found.warnings) or f"there is no {NAME}"
         raise UsageError(f"{run_dir}: cannot find out which spec this run has: {reason}; {by_hand}")
-    return parse_spec(saved.spec_text, _place(run_dir, saved, by_hand), overrides)
-
-
-def _place(run_dir: Path, saved: Saved, by_hand: str) -> Path:
-    """Where the spec stands: models are looked for beside it. The run directory may have been moved or copied."""
-    beside = Path(os.path.normpath(run_dir / saved.spec_beside))
-    recorded = Path(saved.spec_file)
-    for place in (beside, recorded):
-        if place.is_file() and spec_digest(place) == saved.spec_digest:
-            return place
-    for place in (recorded, beside):
-        if place.is_file():
-            return place
-    raise UsageError(
-        f"the spec of this run, beside which its model is looked for, is neither {recorded} nor {beside}; {by_hand}"
-    )
-
-
-def spec_digest(path: Path) -> str:
-    """Tells a spec's file from another."""
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    try:
+        origin = read_origin(run_dir)
+    except UsageError as error:
+        raise UsageError(f"{run_dir}: cannot find out which spec this run has: {error}; {by_hand}") from None
+    place = origin.place(run_dir)
+    if place is None:
+        beside, recorded = origin.places(run_dir)
+        raise UsageError(f"the spec of this run is neither {beside} nor {recorded}; {by_hand}")
+    return load_spec(place, [*origin.settings, *overrides])
 
 
 def check_same(
@@ -97,9 +84,11 @@ def check_same(
     except SpecError as error:
         changed = [f"the run's own spec cannot be read any more: {error}"]
         objectives = _values(loaded)
+        notes = []
     else:
         changed = differences(old, loaded, ("space",) if is_space_known else ())
         objectives = _values(old)
+        notes = _edits(saved, old, loaded)
     if not is_space_known and saved.points_digest != points_digest(loaded):
         changed.append("space: the files of points have changed")
     if objectives != _values(loaded):
@@ -109,14 +98,24 @@ def check_same(
             f"{objectives} -> {_values(loaded)}; start a new run with --output DIR"
         )
     if not changed:
-        return []
+        return notes
     shown = "\n".join(f"  {line}" for line in changed)
     if is_forced:
         return [f"the spec has changed, and --force says to go on all the same:\n{shown}"]
     raise UsageError(
-        f"{run_dir}: the spec has changed in what decides about the results:\n{shown}\n"
+        f"{run_dir}: the spec, {loaded.shown_file}, has changed in what decides about the results:\n"
+        f"{shown}\n"
         "change it back, or start a new run with --output DIR; --force goes on all the same"
     )
+
+
+def _edits(saved: Saved, old: LoadedSpec, new: LoadedSpec) -> list[str]:
+    """A note on what has been edited in the spec's file and may change."""
+    if not new.file.is_file() or spec_digest(new.file) == saved.spec_digest:
+        return []
+    edits = [line for line in differences(old, new, is_all=True) if not line.startswith(tuple(new.overrides))]
+    shown = "\n".join(f"  {line}" for line in edits)
+    return [f"{new.file} has been edited since, and holds as it is now:\n{shown}"] if edits else []
 
 
 def _values(loaded: LoadedSpec) -> list[str]:

@@ -15,10 +15,17 @@ FREE = ("name", "output", "groups", "store", "checkpoint", "limits", "job", "sea
 _MOST_SHOWN = 100
 
 
-def differences(old: LoadedSpec, new: LoadedSpec, free: Collection[str] = ()) -> list[str]:
-    """Parts that must stay as they are, and have changed; a line each. Those of `free` may change too."""
+def differences(old: LoadedSpec, new: LoadedSpec, free: Collection[str] = (), *, is_all: bool = False) -> list[str]:
+    """Parts that must stay as they are, and have changed; a line each.
+
+    Args:
+        old: The spec before.
+        new: The spec now.
+        free: Keys at the top that may change too.
+        is_all: Tell of all parts, those that may change too.
+    """
     before, after = (loaded.spec.model_dump(by_alias=True, exclude=set(free)) for loaded in (old, new))
-    return list(_differences("", before, after))
+    return list(_differences("", before, after, () if is_all else FREE))
 
 
 def points_digest(loaded: LoadedSpec) -> str:
@@ -30,15 +37,15 @@ def points_digest(loaded: LoadedSpec) -> str:
     return digest.hexdigest()
 
 
-def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
-    if key in FREE or (type(old) is type(new) and old == new):
+def _differences(key: str, old: Any, new: Any, free: Collection[str]) -> Iterator[str]:
+    if key in free or (type(old) is type(new) and old == new):
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for name in dict.fromkeys([*old, *new]):
             path = f"{key}.{name}" if key else str(name)
             if name in old and name in new:
-                yield from _differences(path, old[name], new[name])
-            elif path not in FREE:
+                yield from _differences(path, old[name], new[name], free)
+            elif path not in free:
                 yield f"{path}: {_shown(old, name)} -> {_shown(new, name)}"
         if list(old) != list(new) and old.keys() == new.keys() and key in ("space", "search.objectives"):
             yield f"{key}: the order of {', '.join(old)} -> {', '.join(new)}"

@@ -81,9 +81,13 @@ def parse_spec(text: str, path: Path | str, overrides: Sequence[str] = ()) -> Lo
         if tree.data is None:
             raise SpecError("the file is empty", file)
         raise SpecError(f"expected a mapping of keys such as name, model and space, found {shown(tree.data)}", file, 1)
-    data, lines, applied = tree.data, tree.lines, {}
+    data, lines = tree.data, tree.lines
+    applied: dict[str, str] = {}
     for override in overrides:
         key = apply_override(data, override)
+        # What is left gives the same data again when it is applied in order: a run is resumed with it.
+        for earlier in [earlier for earlier in applied if earlier == key or earlier.startswith(f"{key}.")]:
+            del applied[earlier]
         applied[key] = override
         for known in [known for known in lines if known == key or known.startswith(f"{key}.")]:
             del lines[known]

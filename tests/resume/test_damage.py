@@ -8,22 +8,25 @@ import pickle
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import msgpack
 import numpy as np
 import pytest
+import yaml
 
 from launch import run_ranks
 from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint, write_checkpoint
 from mpiens.driver.ledger import Ledger
 from mpiens.errors import StoreError
 from mpiens.runtime.logbook import driver_journals
+from mpiens.runtime.origin import spec_digest
 from mpiens.runtime.recovery import find_checkpoint
 from mpiens.store.checked import seal
 from mpiens.store.journal import Journal
-from project import TIMEOUT_S, completed, contents, mpiens
+from project import TIMEOUT_S, completed, contents, mpiens, trials, write_project
 from resume.interrupted import interrupted, whole
 
 
@@ -124,6 +127,80 @@ def test_nothing_that_is_read_runs(killed: Path, tmp_path: Path) -> None:
         assert "damaged" in said
         assert not marker.exists()
         assert contents(run_dir) == contents(killed / "whole")
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_checkpoint_does_not_say_what_runs(force: list[str], tmp_path: Path) -> None:
+    marker = tmp_path / "it-ran"
+    spec = write_project(tmp_path, space={"x": [0, 1, 2], "y": [0.5]})
+    run_dir = tmp_path / "small.run"
+    for checkpoints in ((NAME,), (NAME, PREVIOUS_NAME)):
+        completed(0, "run", spec, "--progress", "off")
+        sound = read_checkpoint(run_dir / NAME)
+        elsewhere = tmp_path / "other" / "spec.yaml"
+        elsewhere.parent.mkdir(exist_ok=True)
+        elsewhere.write_text(yaml.safe_dump(yaml.safe_load(sound.spec_text) | crafted_model(marker)))
+        unfinished = replace(
+            sound,
+            spec_text=elsewhere.read_text(),
+            spec_file=str(elsewhere),
+            spec_beside=os.path.relpath(elsewhere, run_dir),
+            spec_digest=spec_digest(elsewhere),
+            **NOTHING_DONE,  # type: ignore[arg-type]
+        )
+        for path in run_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "origin.yaml":
+                path.unlink()
+        for _ in checkpoints:
+            write_checkpoint(run_dir, unfinished)
+        if len(checkpoints) > 1:
+            flip(run_dir / NAME)
+        done = mpiens(0, "resume", run_dir / NAME, *force, "--progress", "off")
+        assert not marker.exists()
+        assert done.returncode == (0 if force else 2), done.stdout + done.stderr
+        assert "model.command" in done.stdout + done.stderr
+        if force:
+            assert trials(run_dir)["sum"].tolist() == [0.5, 1.5, 2.5], "the spec's own model ran"
+        shutil.rmtree(run_dir)
+        # Alone it decides nothing.
+        alone = tmp_path / "alone.run"
+        alone.mkdir(exist_ok=True)
+        write_checkpoint(alone, unfinished)
+        done = mpiens(0, "resume", alone, *force)
+        assert not marker.exists()
+        assert done.returncode == 2
+        assert "mpiens run SPEC --resume" in done.stderr
+        shutil.rmtree(alone)
+
+
+NOTHING_DONE = {
+    "serial": 0,
+    "pending": [],
+    "states": np.zeros(0, dtype=np.int8),
+    "values": np.zeros((0, 1)),
+    "order": np.zeros((0, 2), dtype=np.int64),
+    "points": b"",
+}
+
+
+def crafted_model(marker: Path) -> dict[str, object]:
+    argv = ["sh", "-c", f"touch {marker}; echo OUT 1"]
+    return {"model": {"command": argv, "result": {"marker": "OUT"}}}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", "spec: {", "spec: a\nbeside: b\nset: [1]", "spec: a\nset: []", "!!python/none x"]
+)
+def test_an_origin_that_cannot_be_read_is_named(content: str, tmp_path: Path) -> None:
+    spec = write_project(tmp_path)
+    completed(0, "run", spec, "--progress", "off")
+    (tmp_path / "small.run" / "origin.yaml").write_text(content)
+    done = mpiens(0, "resume", tmp_path / "small.run")
+    assert done.returncode == 2
+    assert "origin.yaml" in done.stderr
+    assert "mpiens run SPEC --resume" in done.stderr
 
 
 def saved(**changes: object) -> Saved:

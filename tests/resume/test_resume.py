@@ -74,6 +74,28 @@ def test_a_change_that_decides_about_results_is_refused(change: str, words: list
         assert word in done.stderr
 
 
+def test_what_is_edited_in_the_spec_holds_or_is_refused(killed: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "project"
+    shutil.copytree(killed, moved)
+    spec, run_dir = moved / "spec.yaml", moved / "killed"
+    text = spec.read_text()
+    spec.write_text(text.replace("high: 1.0", "high: 2.0"))
+    done = mpiens(0, "resume", run_dir)
+    assert done.returncode == 2, done.stdout
+    assert "space.x.high: 1.0 -> 2.0" in done.stderr
+    spec.write_text(text.replace("trials: 48", "trials: 54"))
+    said = completed(0, "resume", run_dir, "--set", "limits.max_attempts=2", "--progress", "off")
+    assert f"{spec} has been edited since" in said
+    assert "search.trials: 48 -> 54" in said
+    assert "max_attempts" not in said, "that was said on the command line"
+    assert "54 complete" in said
+    said = completed(0, "resume", run_dir, "--set", "search.trials=60", "--progress", "off")
+    assert "has been edited" not in said
+    origin = (run_dir / "origin.yaml").read_text()
+    assert "limits.max_attempts=2" in origin, "settings hold for later"
+    assert "search.trials=60" in origin
+
+
 @pytest.mark.parametrize("change", ["space.x.high=0.5", "search.algorithm=random", "space.kind=[[1, 2]]"])
 def test_force_goes_on_all_the_same(change: str, killed: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "killed"
@@ -97,7 +119,7 @@ def test_a_complete_run_says_so_and_more_trials_go_on(tmp_path: Path) -> None:
     completed(0, "run", spec, "--set", "search.trials=15", "--output", tmp_path / "at-once")
     assert contents(run_dir) == contents(tmp_path / "at-once")
     assert {path.name for path in run_dir.iterdir()} == {
-        *("results.h5", "status.json", "run.log", "checkpoint.h5", "checkpoint.previous.h5")
+        *("results.h5", "status.json", "run.log", "checkpoint.h5", "checkpoint.previous.h5", "origin.yaml")
     }
 
 
