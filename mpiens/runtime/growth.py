@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zlib
 from collections.abc import Callable, Collection
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from mpiens.spec.algorithms import GRIDS
 from mpiens.store.files import replacing
 
 NAME = "space.json"
-_CHECKED_AT_ONCE = 10_000
+_CHECKED_AT_ONCE = 50_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class Growth:
         loaded: The spec, with its points in the run's order.
         forms: What space.json is to say from now on; empty: this is no grid.
         is_known: The space is what the run had, or more; it need not be compared with the one in the checkpoint.
+        warnings: What a person should know.
     """
 
     loaded: LoadedSpec
     forms: tuple[Any, ...] = ()
     is_known: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def begin(loaded: LoadedSpec) -> Growth:
@@ -57,7 +60,10 @@ def go_on(loaded: LoadedSpec, run_dir: Path, is_forced: bool) -> Growth:
     new = begin(loaded)
     known = read_forms(run_dir) if new.forms else ()
     if not known:
-        return new
+        if not (new.forms and (run_dir / NAME).exists()):
+            return new
+        text = f"{run_dir / NAME}: damaged; that the points are still those of the run is seen from its other files"
+        return dataclasses.replace(new, warnings=(text,))
     if json.dumps(known[-1]) != json.dumps(new.forms[0]):
         try:
             check_larger(loaded.space, parse_space(known[-1], Path()).grid())
@@ -76,16 +82,21 @@ def keep_forms(run_dir: Path, forms: tuple[Any, ...]) -> None:
     """Write space.json, where it does not say this already."""
     if forms and json.dumps(forms) != json.dumps(read_forms(run_dir)):
         with replacing(run_dir / NAME) as temporary:
-            temporary.write_text(json.dumps({"forms": forms}), encoding="utf-8")
+            temporary.write_text(json.dumps({"crc32": _checksum(forms), "forms": forms}), encoding="utf-8")
 
 
 def read_forms(run_dir: Path) -> tuple[Any, ...]:
     """What space.json says; nothing where it is not there, or damaged."""
     try:
         content = json.loads((run_dir / NAME).read_bytes())
-        return tuple(content["forms"])
-    except (OSError, ValueError, TypeError, KeyError):
+        forms = tuple(content["forms"])
+        return forms if content["crc32"] == _checksum(forms) else ()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return ()
+
+
+def _checksum(forms: tuple[Any, ...]) -> int:
+    return zlib.crc32(json.dumps(forms).encode())
 
 
 def run_points(run_dir: Path) -> tuple[Param, ...]:
@@ -100,7 +111,7 @@ def check_records(
     points: Callable[[Collection[int]], dict[int, Params]],
     run_dir: Path,
 ) -> None:
-    """Refuse a grid whose points are not those that the records say, where nothing else tells.
+    """Refuse a grid whose points are not those that the records say.
 
     Raises:
         UsageError: A trial has another point.

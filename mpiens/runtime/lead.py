@@ -124,7 +124,7 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
         return Logbook(job.run_dir, about, Ledger(objectives, job.sampler.needs_history), Kept()), None
     found = job.earlier
     set_aside(job.run_dir, found)
-    if job.is_unsure and isinstance(job.sampler, GridSampler):
+    if not job.is_forced and isinstance(job.sampler, GridSampler):
         check_records(job.sampler, store.outcomes().numbers.tolist(), store.points, job.run_dir)
     keep_forms(job.run_dir, job.forms)
     if found.saved is None:

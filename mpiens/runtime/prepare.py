@@ -45,7 +45,7 @@ class Job:
         driver: What the driver must know.
         earlier: The run's checkpoint, when it goes on; None: it is new.
         forms: Of a grid: the forms that its space has had.
-        is_unsure: Nothing but the records tells whether the run's points are those of this space.
+        is_forced: Go on with it, whatever its records say of its points.
         warnings: What a person should know.
     """
 
@@ -57,7 +57,7 @@ class Job:
     driver: DriverConfig
     earlier: Found | None = None
     forms: tuple[Any, ...] = ()
-    is_unsure: bool = False
+    is_forced: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -137,7 +137,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         if not is_complete(run_dir, earlier, sampler.total):
             raise
         layout = plan(1)  # nothing is left to do, so that any number of ranks will do
-    warnings: list[str] = []
+    warnings = list(grid.warnings)
     if earlier is None:
         claim(run_dir, order.overwrite, lock)
         keep_earlier(run_dir, told)
@@ -158,8 +158,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         goals=Goals.of(kinds_of_values(spec)),
         is_adaptive=is_adaptive(spec.search.algorithm),
     )
-    is_unsure = earlier is not None and not grid.is_known and not order.force
-    return Job(loaded, run_dir, layout, setup, sampler, config, earlier, grid.forms, is_unsure, tuple(warnings))
+    return Job(loaded, run_dir, layout, setup, sampler, config, earlier, grid.forms, order.force, tuple(warnings))
 
 
 def kinds_of_values(spec: Spec) -> dict[str, str]:

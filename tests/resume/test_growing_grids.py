@@ -13,7 +13,7 @@ import pytest
 from launch import run_ranks
 from mpiens import Param, missing
 from mpiens.errors import SpecError
-from mpiens.runtime.growth import read_forms, run_points
+from mpiens.runtime.growth import keep_forms, read_forms, run_points
 from mpiens.samplers.base import Past
 from mpiens.samplers.grid import GridSampler
 from mpiens.space import check_larger, embedded, grown, parse_space
@@ -151,6 +151,30 @@ def test_without_the_forms_of_the_space_records_tell(tmp_path: Path) -> None:
     calls(tmp_path)
     completed(0, "run", spec, "--resume")
     assert calls(tmp_path) == [4, 5]
+
+
+def test_a_changed_bit_in_the_forms_of_the_space_moves_no_point(tmp_path: Path) -> None:
+    spec = project(tmp_path, {"x": [10, 20, 30, 40], "y": ["a", "b"]})
+    run_dir = killed_at(3, spec)
+    path = run_dir / "space.json"
+    sound = path.read_bytes()
+    path.write_bytes(sound.replace(b"20", b"30").replace(b"30, 30", b"30, 20"))
+    assert path.read_bytes() != sound
+    done = mpiens(0, "run", spec, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "space.json: damaged" in done.stdout
+    expected = [repr([("x", x), ("y", y)]) for x in (10, 20, 30, 40) for y in ("a", "b")]
+    assert points(run_dir) == expected
+    assert path.read_bytes() == sound
+
+
+def test_forms_of_the_space_are_compared_with_the_records(tmp_path: Path) -> None:
+    spec = project(tmp_path, {"x": [10, 20, 30, 40], "y": ["a", "b"]})
+    run_dir = killed_at(5, spec)
+    keep_forms(run_dir, ({"x": [20, 10], "y": ["a", "b"]}, {"x": [10, 20, 30, 40], "y": ["a", "b"]}))
+    done = mpiens(0, "run", spec, "--resume")
+    assert done.returncode == 2
+    assert "trial 0 is at {'x': 10, 'y': 'a'}, and by the spec it would be at {'x': 20, 'y': 'a'}" in done.stderr
 
 
 def test_status_lists_what_failed_and_what_is_missing(tmp_path: Path) -> None:

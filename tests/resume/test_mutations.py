@@ -26,6 +26,7 @@ from mpiens.driver.ledger import asked_entry, told_entry
 from mpiens.errors import MpiensError, StoreError
 from mpiens.goals import Goals
 from mpiens.record import TrialRecord, decode, encode
+from mpiens.runtime.growth import keep_forms, read_forms
 from mpiens.runtime.recovery import find_checkpoint, recover, replay
 from mpiens.samplers import FinishedTrial
 from mpiens.samplers.base import Past
@@ -37,6 +38,7 @@ from mpiens.trial import TrialState
 COUNT = int(os.environ.get("MPIENS_MUTATIONS", "1000"))
 SEED = os.environ.get("MPIENS_MUTATION_SEED", "1")
 TRIALS = 24
+FORMS = ({"x": [1, 2.5, 4], "y": ["a", "b"]}, {"x": [1, 2.5, 4, 5], "y": ["a", "b"]})
 
 
 def record(number: int) -> bytes:
@@ -68,6 +70,7 @@ def run_dir(tmp_path: Path) -> Path:
         journal.append(msgpack.packb([asked_entry(first, points)]), msgpack.packb([told_entry(told)]))
     journal.close()
     write_checkpoint(folder, checkpoint())
+    keep_forms(folder, FORMS)
     status_json = (
         '{"name": "m", "state": "stopped", "reason": "", "total": 24, "complete": 24, "failed": 0, "pruned": 0'
     )
@@ -195,12 +198,17 @@ def check_master(path: Path, how: str) -> None:
     check_results(path.parent, how)
 
 
+def check_space(path: Path, how: str) -> None:
+    assert read_forms(path.parent) in ((), FORMS), how
+
+
 PLACES: dict[str, Callable[[Path, str], None]] = {
     "journal/0-000002.bin": check_journal,
     "journal/driver-000001.bin": check_driver_journal,
     NAME: check_checkpoint,
     "segments/0-000001.h5": check_segment,
     "results.h5": check_master,
+    "space.json": check_space,
 }
 """Files, and what looks at each of them after every mutation; a whole resume follows every thirtieth."""
 
