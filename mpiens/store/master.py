@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -33,7 +33,7 @@ from mpiens.store.hdf5 import (
     write_form,
 )
 from mpiens.store.segment import Segment, joined_forms, read_shapes, read_sizes, runs
-from mpiens.store.table import Key, table
+from mpiens.store.table import NUMBER, STATE, Key, table
 
 _MOST_PIECES = 1000
 
@@ -141,7 +141,23 @@ def _virtual_dataset(
         source = h5py.VirtualSource(name, inner.replace("%", "%%"), shape=extent, dtype=own.dtype)
         # A slice costs h5py a deep copy, so that the usual case, a whole segment, goes without.
         layout[place : place + length] = source if (start, stop) == (0, extent[0]) else source[start:stop]
-    file.create_virtual_dataset(path, layout, fillvalue=fill_value(form.dtype) if form.dtype.kind in "fc" else None)
+    file.create_virtual_dataset(path, layout, fillvalue=_gone_value(key, form.dtype))
+
+
+def _gone_value(key: Key, dtype: np.dtype[Any]) -> Any:
+    """What HDF5 shows where a segment is gone: whoever has this file open after the run's end, or copies it alone.
+
+    Not to be taken for data, where the type has room for that.
+    """
+    if key == STATE:
+        return None  # 0 is no state
+    if key == NUMBER:
+        return -1
+    if dtype.kind == "i":
+        return np.iinfo(dtype).min
+    if dtype.kind == "u":
+        return np.iinfo(dtype).max
+    return fill_value(dtype) if dtype.kind in "fc" else None
 
 
 def _pieces(sources: Sequence[h5py.File], segments: Sequence[Segment], key: Key, skip_missing: bool) -> list[Piece]:

@@ -140,7 +140,10 @@ def read_numbers(run_dir: Path) -> set[int]:
     with file:
         numbers = file["trials/number"][()].tolist()
         assert len(file["trials/values/loss"][()]) == len(file["trials/params/x"][()]) == len(numbers)
-    return set(numbers)
+    # A run that ends meanwhile deletes the segments that this file shows.
+    found = [number for number in numbers if number >= 0]
+    assert len(set(found)) == len(found)
+    return set(found)
 
 
 def check_acknowledged(run_dir: Path, folder: Path) -> None:

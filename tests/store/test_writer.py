@@ -231,6 +231,23 @@ def test_results_opened_before_a_merge_are_still_whole_after_it(
         assert file["trials/number"][()].tolist() == list(range(writer.MERGE_AT - 1))
 
 
+def test_results_opened_before_the_end_show_no_numbers_that_could_be_data_after_it(
+    open_store: Maker, run_dir: Path, packed: Packed
+) -> None:
+    store = open_store()
+    results = {"i": -3, "u": np.arange(3, dtype=np.uint8), "f": 0.5}
+    store.append([packed(number, results=results) for number in range(5)])
+    store.seal()
+    with h5py.File(run_dir / "results.h5") as file:
+        store.finish("complete")
+        assert file["trials/number"][()].tolist() == [-1] * 5
+        assert file["trials/state"][()].tolist() == [0] * 5
+        assert file["results/i"][()].tolist() == [np.iinfo(np.int64).min] * 5
+        assert (file["results/u"][()] == 255).all()
+        assert np.isnan(file["results/f"][()]).all()
+    assert open_results(run_dir)["i"].tolist() == [-3] * 5
+
+
 def test_a_big_journal_is_sealed_in_pieces(
     open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
