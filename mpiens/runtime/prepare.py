@@ -20,6 +20,7 @@ from mpiens.messages import CommandSettings, ModelSettings, Setup
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime import growth
 from mpiens.runtime.claim import check_idle, check_packed, claim, probe
+from mpiens.runtime.earlier import NAME as EARLIER_NAME
 from mpiens.runtime.earlier import earlier_trials, keep_earlier
 from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
@@ -148,6 +149,8 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         if earlier.saved is not None:
             warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
         probe(run_dir)
+        if not (run_dir / EARLIER_NAME).exists():
+            keep_earlier(run_dir, told)
     setup = make_setup(loaded, layout, run_dir)
     config = DriverConfig(
         total=sampler.total,

@@ -125,3 +125,12 @@ def test_earlier_runs_that_cannot_be_used(
     done = mpiens(0, "validate", project(tmp_path, **search))
     assert done.returncode == (2 if words else 0), done.stderr
     assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_what_a_sampler_was_told_is_kept_again_when_a_run_goes_on(earlier: Path, tmp_path: Path) -> None:
+    spec, run_dir = project(tmp_path, **{"from": str(earlier), "trials": 4}), tmp_path / "small.run"
+    completed(0, "run", spec)
+    kept = (run_dir / "earlier.bin").read_bytes()
+    (run_dir / "earlier.bin").unlink()
+    completed(0, "resume", run_dir)
+    assert (run_dir / "earlier.bin").read_bytes() == kept
