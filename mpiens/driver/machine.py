@@ -33,6 +33,9 @@ LOST = "the run was killed in the midst of it, in every one of {} attempts"
 """Cause of a trial that has cost too many processes."""
 
 
+TWICE = 2
+"""A trial that has cost so many attempts when processes ended for unknown reasons runs alone from then on."""
+
 FIRST_CHECKPOINT_S = 2.0
 """The first interval between checkpoints; the following ones double up to the one of the spec."""
 
@@ -86,6 +89,10 @@ class Driver:
         # again; the others of them are held back.
         self._suspects: set[int] = set()
         self._held: deque[LiveTrial] = deque()
+        # Trials that were sent when a process ended for the first time. They run beside each other, but no group has
+        # two, so that it is known which it had if it happens again. While there are suspects they wait.
+        self._watched: set[int] = set()
+        self._later: deque[LiveTrial] = deque()
         self._opening: list[Action] = []
         if start is not None:
             self._take_over(start)
@@ -93,7 +100,7 @@ class Driver:
     @property
     def running(self) -> int:
         """Trials that have been dispatched and are not finished."""
-        return len(self._live) - len(self._waiting) - len(self._held)
+        return len(self._live) - len(self._waiting) - len(self._held) - len(self._later)
 
     @property
     def busy_groups(self) -> int:
@@ -162,8 +169,13 @@ class Driver:
                 )
                 continue
             if past.was_sent and not past.is_cleared:
-                self._suspects.add(past.number)
-                self._held.append(trial)
+                # One at a time takes long: so only those that were there twice, or have but one attempt left.
+                if past.attempt >= min(TWICE, self.config.max_attempts - 1):
+                    self._suspects.add(past.number)
+                    self._held.append(trial)
+                else:
+                    self._watched.add(past.number)
+                    self._later.append(trial)
             else:
                 self._waiting.append(trial)
         if self.config.batch and self._live:
@@ -223,8 +235,8 @@ class Driver:
             if trial is not None:
                 trial.advance(FINISHING[result.state])
                 del self._live[result.number]
-                if self._suspects:
-                    self._suspects.discard(result.number)
+                if self._suspects or self._watched:
+                    self._clear(result.number)
                 self.tally.count(result, trial.params, self.config.goals)
                 if result.state is TrialState.COMPLETE:
                     self.stopping.took(result.elapsed_s)
@@ -247,7 +259,7 @@ class Driver:
             if trial is None:
                 continue
             self._release(event.group, (result,))
-            self._suspects.discard(result.number)  # it has failed, but ended nothing
+            self._clear(result.number)  # it has failed, but ended nothing
             self._give_up_attempt(
                 trial, event.group, result.error, result.retry, result.started_s, result.elapsed_s, actions
             )
@@ -292,6 +304,11 @@ class Driver:
         self._waiting = deque(trial for trial in self._waiting if trial.number not in self._suspects)
         self._held.extend(held)
 
+    def _clear(self, number: int) -> None:
+        """This trial has ended, and nothing else with it."""
+        self._suspects.discard(number)
+        self._watched.discard(number)
+
     # --- decisions --------------------------------------------------------------------------------------------------
 
     def _give_up_attempt(
@@ -329,8 +346,8 @@ class Driver:
 
     def _queue_depth(self) -> int:
         """How many trials a group may hold, the running one included."""
-        # A trial that may have ended a process runs alone, so that it is known if it does so again.
-        depth = 1 if self._suspects else self._durations.depth(self.config.is_adaptive)
+        # A trial that may have ended a process has its group alone, so that it is known if it does so again.
+        depth = 1 if self._suspects or self._watched else self._durations.depth(self.config.is_adaptive)
         if depth == 1 or self.config.is_adaptive:
             return depth
         # Towards the end the groups share what is left.
@@ -343,6 +360,9 @@ class Driver:
             return
         if self._held and len(self._suspects) == len(self._held):
             self._waiting.appendleft(self._held.popleft())
+        if self._later and not self._suspects:
+            self._waiting.extendleft(reversed(self._later))
+            self._later.clear()
         depth = self._queue_depth()
         if depth > self._depth:
             self._hungry.update(
@@ -429,13 +449,13 @@ class Driver:
         """
         in_flight = [number for group in self._groups.values() for number in group.in_flight]
         waiting = {trial.number for trial in self._waiting}
-        held = {trial.number for trial in self._held}
+        held = {trial.number for trial in (*self._held, *self._later)}
         problems: Sequence[tuple[bool, str]] = (
             (len(in_flight) != len(set(in_flight)), "a trial is in flight in two groups"),
             (bool((waiting | held) & set(in_flight)), "a trial waits and is in flight"),
             (bool(waiting & held), "a trial waits and is held back"),
             (not waiting | held | set(in_flight) <= self._live.keys(), "a finished trial is waiting or in flight"),
-            (len(self._suspects) > len(held) + 1, "two trials that may end a group run at once"),
+            (len(self._suspects) > len(self._held) + 1, "two trials that may end a group run at once"),
             (any(t.state is not TrialState.WAITING for t in self._waiting), "a waiting trial is not WAITING"),
             (any(self._live[n].state is not TrialState.RUNNING for n in in_flight), "in flight, but not RUNNING"),
             (any(t.attempt > self.config.max_attempts for t in self._live.values()), "too many attempts"),

@@ -242,14 +242,45 @@ def test_a_trial_that_has_cost_too_many_processes_fails() -> None:
 
 
 def test_what_may_have_ended_the_process_runs_alone() -> None:
-    pending = [Pending(n, 1, {"x": n}, True) for n in range(4)]
-    driver = started_from(pending, max_attempts=3)
+    pending = [Pending(n, 2, {"x": n}, True) for n in range(4)]
+    driver = started_from(pending, max_attempts=4)
     actions = driver.handle(GroupReady(0))
     for number in range(4):
-        dispatched = [action for action in actions if isinstance(action, Dispatch)]
-        assert dispatched == [Dispatch(0, (Assignment(number, 2, {"x": number}),))]
-        actions = driver.handle(Stored(0, (result(dispatched[0].assignments[0], elapsed_s=1e-6),)))
+        sent = [action for action in actions if isinstance(action, Dispatch)]
+        assert sent == [Dispatch(0, (Assignment(number, 3, {"x": number}),))]
+        actions = driver.handle(Stored(0, (result(sent[0].assignments[0], elapsed_s=1e-6),)))
     assert any(isinstance(action, Ask) and action.count > 1 for action in actions)
+
+
+def dispatched(actions: list[Action]) -> dict[int, list[int]]:
+    """Trials by group."""
+    return {a.group: [assigned.number for assigned in a.assignments] for a in actions if isinstance(a, Dispatch)}
+
+
+def test_after_the_first_death_those_that_were_sent_run_beside_each_other() -> None:
+    pending = tuple(Pending(n, 1 if n < 3 else 0, {"x": n}, True) for n in range(5))
+    driver = Driver(DriverConfig(5, 3, max_attempts=3), Start(5, Tally(5), pending))
+    assert dispatched(driver.handle(*map(GroupReady, range(3)))) == {0: [0], 1: [1], 2: [2]}
+    quick = result(Assignment(0, 2, {"x": 0}), elapsed_s=1e-6)
+    assert dispatched(driver.handle(Stored(0, (quick,)))) == {0: [3]}, "no group has two of them"
+    driver.check()
+
+
+@pytest.mark.parametrize(("attempts", "most"), [((2, 2, 1, 0), 3), ((1, 1, 0, 0), 2), ((2, 2, 1, 1), 9)])
+def test_those_that_were_there_twice_or_have_one_attempt_left_run_alone_first(
+    attempts: tuple[int, ...], most: int
+) -> None:
+    pending = tuple(Pending(n, attempt, {"x": n}, True) for n, attempt in enumerate(attempts))
+    driver = Driver(DriverConfig(4, 3, max_attempts=most), Start(4, Tally(4), pending))
+    assert dispatched(driver.handle(*map(GroupReady, range(3)))) == {0: [0]}
+    assert driver.running == 1
+    actions = driver.handle(Stored(0, (result(Assignment(0, attempts[0] + 1, {"x": 0})),)))
+    assert list(dispatched(actions).values()) == [[1]]
+    (group,) = dispatched(actions)
+    driver.check()
+    actions = driver.handle(Stored(group, (result(Assignment(1, attempts[1] + 1, {"x": 1})),)))
+    assert sorted(dispatched(actions).values()) == [[2], [3]]
+    driver.check()
 
 
 def test_results_that_were_never_told_are_told_first() -> None:
