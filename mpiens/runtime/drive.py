@@ -227,12 +227,16 @@ class Drive:
             self._synced_s = now_s
             self._store.sync()
             self._logbook.sync()
+        self._say_alive(now_s)
+        return Tick(now_s)
+
+    def _say_alive(self, now_s: float) -> None:
+        """To the ranks, which give up a driver that is silent, and to whoever watches the run."""
         if now_s - self._spoke_s >= _ALIVE_EVERY_S:
             self._spoke_s = now_s
             for rank in range(1, self._job.layout.world_size):
                 self._transport.send(rank, Alive())
         self._observer.updated(self.snapshot())
-        return Tick(now_s)
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -343,7 +347,16 @@ class Drive:
 
     def _finish(self, end: EndRun) -> Ending:
         states: dict[str, RunState] = {"complete": "complete", "stopped": "stopped", "failed": "stopped"}
-        self._store.finish(states[end.outcome])
+        said_s = time.monotonic()
+
+        def between() -> None:
+            nonlocal said_s
+            if (now_s := time.monotonic()) - said_s >= TICK_S:
+                said_s = now_s
+                self._say_alive(now_s)
+
+        # To pack a large run may take longer than the ranks wait for a word.
+        self._store.finish(states[end.outcome], between)
         self._logbook.finish(self._driver, end.outcome == "complete")
         lost = dict(self._driver.tally.lost_groups)
         ending = Ending(end.outcome, end.reason, end.is_usage, self.snapshot(end.outcome), lost)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol
 
 JOURNAL_MAGIC = b"\x89MPIENSJ"
@@ -30,5 +30,8 @@ class Store(Protocol):
     def sealing(self) -> Iterator[None]:
         """`seal` in steps of some milliseconds. Records may be appended between them; another sealing ends this one."""
 
-    def finish(self, state: RunState) -> None:
-        """Seal, and when `state` is complete make results.h5 self-contained. The store is closed."""
+    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> None:
+        """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
+
+        `between` is called between the steps, because all of them may take long.
+        """

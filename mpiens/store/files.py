@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -145,10 +145,10 @@ def syncing(path: Path) -> Iterator[None]:
         raise failures[0]
 
 
-def at_once(steps: Iterator[None]) -> None:
-    """Carry out all steps of something that can be done step by step."""
+def at_once(steps: Iterator[None], between: Callable[[], None] = lambda: None) -> None:
+    """Carry out all steps of something that can be done step by step, and `between` after each."""
     for _step in steps:
-        pass
+        between()
 
 
 def make_folder(folder: Path) -> None:

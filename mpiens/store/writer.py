@@ -11,7 +11,7 @@ A kill at any point neither loses nor doubles a record, because every step leave
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -144,18 +144,19 @@ class FileStore:
         self._steps = self._sealing(old, "running")
         return self._steps
 
-    def finish(self, state: RunState) -> None:
+    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> None:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
 
+        `between` is called between the steps, because all of them may take long.
         With several writers, writer 0 finishes last.
         """
         if self._writer == 0:
             self._writers = 1  # the others have closed theirs
         packs = state == "complete" and self._writer == 0
         self._end_steps()
-        at_once(self._sealing(self._begin_journal(), "running" if packs else state))
+        at_once(self._sealing(self._begin_journal(), "running" if packs else state), between)
         if packs:
-            self._pack(state)
+            self._pack(state, between)
         else:
             self._journal.close()
 
@@ -261,8 +262,8 @@ class FileStore:
         chosen = {segment.path for segment in smallest}
         return [segment for segment in self._segments if segment.path in chosen]
 
-    def _pack(self, state: RunState) -> None:
-        at_once(writing_packed(self._results, self._facts, state, self._segments))
+    def _pack(self, state: RunState, between: Callable[[], None]) -> None:
+        at_once(writing_packed(self._results, self._facts, state, self._segments), between)
         self._journal.close()
         with explaining(self.run_dir, "delete what results.h5 has replaced"):
             remove(self._retired)  # before those that say that they are replaced

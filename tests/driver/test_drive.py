@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +13,11 @@ import pytest
 
 from mpiens.comm.base import Envelope
 from mpiens.driver import DriverConfig
+from mpiens.driver.actions import Shutdown
 from mpiens.layout import plan
-from mpiens.messages import Assign, Message, RankLost, Ready, Result, Results
+from mpiens.messages import Alive, Assign, Message, RankLost, Ready, Result, Results
 from mpiens.record import Params, TrialRecord, decode, encode
+from mpiens.runtime import drive as drive_file
 from mpiens.runtime.drive import Drive
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import TrialState
@@ -35,6 +37,11 @@ class Lists:
 
     def send(self, rank: int, message: Message) -> None:
         self.sent.append((rank, message))
+
+    def finish(self, state: str, between: Callable[[], None] = lambda: None) -> None:
+        assert state == "complete"
+        for _ in range(3):
+            between()
 
     def append(self, records: Sequence[bytes]) -> None:
         self.stored += map(decode, records)
@@ -84,3 +91,13 @@ def test_a_result_that_comes_together_with_the_death_of_its_group_is_not_stored(
     drive._handle(drive._receive())
     assert [(record.number, record.attempt) for record in lists.stored] == [(1, 1), (0, 2)]
     assert sorted(trial.number for trial in lists.told) == [0, 1]
+
+
+def test_the_ranks_hear_of_the_driver_while_results_are_packed(
+    lists: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = drive_of(lists, tmp_path, trials=2)
+    monkeypatch.setattr(drive_file, "TICK_S", 0.0)
+    monkeypatch.setattr(drive_file, "_ALIVE_EVERY_S", 0.0)
+    drive._finish(Shutdown("complete"))
+    assert lists.sent == [(rank, Alive()) for rank in range(1, 5)] * 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -482,3 +482,19 @@ def test_packing_in_small_blocks_gives_the_same(
     monkeypatch.setattr(segment, "_SLICE_BYTES", 16)
     monkeypatch.setattr(combine, "BLOCK_BYTES", 64)
     test_packing_shows_what_the_master_showed(open_store, run_dir, packed)
+
+
+def test_finishing_goes_step_by_step(open_store: Maker, packed: Packed, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store()
+    store.append([packed(number) for number in range(5)])
+    done: list[str] = []
+    real = writer.writing_packed
+
+    def writing(*arguments: Any) -> Iterator[None]:
+        done.append("pack")
+        yield from real(*arguments)
+
+    monkeypatch.setattr(writer, "writing_packed", writing)
+    store.finish("complete", lambda: done.append("step"))
+    assert done.index("pack") > 0, "nothing was said while it sealed"
+    assert done[-1] == "step", "nothing was said while it packed"
