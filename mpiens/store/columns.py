@@ -23,6 +23,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from mpiens.errors import StoreError
+
 Layout = Literal["plain", "ragged", "json"]
 _TEXT = "S"
 
@@ -288,9 +290,16 @@ def raw_values(source: Column) -> list[Any]:
 
 
 def decoded(source: Column) -> np.ndarray | list[Any]:
-    """The values as people want them: an array ``[n, *shape]``, or a list where ragged or JSON (None if missing)."""
+    """The values as people want them: an array ``[n, *shape]``, or a list where ragged or JSON (None if missing).
+
+    Raises:
+        StoreError: They are not what mpiens writes.
+    """
     if source.form.layout == "json":
-        return [json.loads(text) if text else None for text in source.data.tolist()]
+        try:
+            return [json.loads(text) if text else None for text in source.data.tolist()]
+        except ValueError as error:
+            raise StoreError(f"a column that should hold JSON does not: {error}") from error
     data = decode_text(source.data) if source.data.dtype.kind == "S" else source.data
     if source.offsets is None or source.shapes is None:
         return data
@@ -301,8 +310,15 @@ def decoded(source: Column) -> np.ndarray | list[Any]:
 
 
 def decode_text(data: np.ndarray) -> np.ndarray:
-    """Fixed-length UTF-8 as NumPy strings."""
-    texts = [text.decode("utf-8", "surrogatepass") for text in data.reshape(-1).tolist()]
+    """Fixed-length UTF-8 as NumPy strings.
+
+    Raises:
+        StoreError: It is no UTF-8.
+    """
+    try:
+        texts = [text.decode("utf-8", "surrogatepass") for text in data.reshape(-1).tolist()]
+    except UnicodeDecodeError as error:
+        raise StoreError(f"a column that should hold UTF-8 text does not: {error}") from error
     width = max((len(text) for text in texts), default=1)
     return np.array(texts, dtype=f"<U{max(width, 1)}").reshape(data.shape)
 

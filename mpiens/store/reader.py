@@ -309,6 +309,9 @@ class Results:
         """A column of the trials that this object shows, by number."""
         node = shown.file[node_path(key)]
         is_json = is_json_text(node)
+        data_node = node["values"] if isinstance(node, h5py.Group) else node
+        if data_node.dtype.kind not in "biufcS":  # references, opaque data and the like: mpiens writes none
+            raise StoreError(f"{self.path}: {node_path(key)} is of a type that mpiens does not write")
         if isinstance(node, h5py.Group):
             data, offsets, shapes = bare(shown.read(node["values"])), node["offsets"][()], node["shapes"][()]
             column = Column(Form(frozenset([data.dtype.str]), None, shapes.shape[1]), data, _NONE, offsets, shapes)

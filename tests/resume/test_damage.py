@@ -129,6 +129,41 @@ def test_nothing_that_is_read_runs(killed: Path, tmp_path: Path) -> None:
         assert contents(run_dir) == contents(killed / "whole")
 
 
+@pytest.mark.parametrize("place", ["results/track", "trials/params/x", "trials/error"])
+def test_results_of_foreign_types_are_never_run(place: str, tmp_path: Path) -> None:
+    marker = tmp_path / "it-ran"
+    bomb = pickle.dumps(Bomb(marker))
+    spec = write_project(tmp_path, MODEL_WITH_A_TRACK, space={"x": [0, 1]})
+    completed(0, "run", spec, "--progress", "off")
+    sound = (tmp_path / "small.run" / "results.h5").read_bytes()
+    path = tmp_path / "small.run" / "results.h5"
+    for kind in ("opaque", "reference", "bytes of any length", "pickle"):
+        path.write_bytes(sound)
+        with h5py.File(path, "r+") as file:
+            del file[place]
+            if kind == "opaque":
+                file[place] = np.array([np.void(bomb)] * 2)
+            elif kind == "reference":
+                file.create_dataset(place, data=[file["trials/number"].ref] * 2, dtype=h5py.ref_dtype)
+            elif kind == "pickle":
+                file[place] = np.array([bomb.replace(b"\0", b"\1")] * 2)
+                file[place].attrs["encoding"] = "pickle"
+            else:
+                kept = h5py.vlen_dtype(np.uint8)
+                data = file.create_dataset(place, (2,), dtype=kept)
+                data[0] = data[1] = np.frombuffer(bomb, dtype=np.uint8)
+        seal(path)
+        for verb in (["status", "-v"], ["resume"]):
+            done = mpiens(0, verb[0], tmp_path / "small.run", *verb[1:])  # which shows no traceback
+            assert not marker.exists(), (kind, done.stdout)
+
+
+MODEL_WITH_A_TRACK = """
+def simulate(trial):
+    return {"loss": float(trial.params["x"]), "track": trial.params["x"]}
+"""
+
+
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_a_checkpoint_does_not_say_what_runs(force: list[str], tmp_path: Path) -> None:
     marker = tmp_path / "it-ran"
