@@ -146,6 +146,10 @@ class Watchdog:
             text = f'{{"trial": {number}, "attempt": {attempt}, "limit_s": {self.limit_s}}}'
             with contextlib.suppress(OSError):
                 os.pwrite(self._note, text.ljust(_NOTE_BYTES - 1).encode() + b"\n", 0)
+                # The last word of an earlier trial, which lived on all the same, says nothing of this one.
+                if os.fstat(self._note).st_size > _NOTE_BYTES:
+                    os.ftruncate(self._note, _NOTE_BYTES)
+                    os.lseek(self._note, _NOTE_BYTES, os.SEEK_SET)
         # Each time anew: a model, or a library that it uses, may have taken these signals.
         signal.signal(_SIGNAL, self._interrupt)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

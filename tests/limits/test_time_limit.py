@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from launch import run_ranks
-from mpiens.watchdog import grace_s, read_kills
+from mpiens.messages import Assignment
+from mpiens.watchdog import Watchdog, grace_s, killed, note_path, read_kills
 from project import TIMEOUT_S, completed, trials, write_project
 
 MODEL = """
@@ -116,3 +119,17 @@ def test_damaged_notes_say_nothing(tmp_path: Path) -> None:
     ):
         (folder / f"rank-{rank}.note").write_bytes(content)
     assert read_kills(tmp_path) == {}
+
+
+def test_the_last_word_of_a_trial_that_lived_on_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    watchdog = Watchdog(60.0, note_path(tmp_path, 0))
+    try:
+        with watchdog.limited(Assignment(1, 1, {})):
+            os.kill(os.getpid(), signal.SIGRTMAX)  # as the timer does just before the kill
+            assert read_kills(tmp_path) == {(1, 1): killed(60.0)}
+        with watchdog.limited(Assignment(2, 1, {})):
+            assert read_kills(tmp_path) == {}
+            os.kill(os.getpid(), signal.SIGRTMAX)
+            assert read_kills(tmp_path) == {(2, 1): killed(60.0)}
+    finally:
+        watchdog.close()
