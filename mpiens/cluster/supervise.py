@@ -147,6 +147,9 @@ class Supervisor:
             if final is not None and not (final == EXIT_FAILED and gained):
                 return final
             what = self._story(status, time.time() - begun.start_s, state if is_fresh else {}, reached)
+            if self._signals and not is_fresh and not reached.finished:
+                self._say(f"stopped by {self._signals[0]} before the run had begun; start it again")
+                return EXIT_FAILED
             if self._signals:
                 self._say(f"{what}; stopped by {self._signals[0]}, the run can be resumed")
                 return EXIT_RESUMABLE

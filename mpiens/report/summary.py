@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from mpiens.report import words
@@ -51,6 +52,8 @@ def summarize(ending: Ending) -> str:
         lines.append(f"  lost      {_groups(groups)}: {said}")
     lines.append(f"  results   {last.run_dir / 'results.h5'}")
     lines.append(f"  log       {last.run_dir / 'run.log'}")
+    if ending.outcome == "stopped":
+        lines.append(f"  go on     mpiens resume {shlex.quote(str(last.run_dir))}")
     return "\n".join(lines)
 
 

@@ -61,6 +61,8 @@ def run_rank(
         if world.size == 1 or (world.rank == 0 and isinstance(error, MpiensError)):
             raise
         # One rank that leaves alone would hang the others in their next call of MPI; so the whole job ends.
+        if isinstance(error, KeyboardInterrupt):
+            world.abort(EXIT_FAILED, f"mpiens: rank {world.rank}: interrupted before the run had begun")
         if not isinstance(error, MpiensError):
             with contextlib.suppress(OSError):
                 traceback.print_exc()
