@@ -90,7 +90,9 @@ def test_grid_engine_is_asked_for_the_limit_and_the_start(programs: Path) -> Non
 
 def test_a_scheduler_that_fails_or_hangs(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = {"SLURM_JOB_ID": "17"}
-    assert "`scontrol show job --oneliner 17` cannot be started: No such file" in find_allotment(job).problem
+    with monkeypatch.context() as here:
+        here.setenv("PATH", str(programs))  # this machine may have a scheduler
+        assert "`scontrol show job --oneliner 17` cannot be started: No such file" in find_allotment(job).problem
     install(programs, "scontrol", "echo Unable to contact slurm controller >&2\nexit 1")
     assert "failed (status 1): Unable to contact slurm controller" in find_allotment(job).problem
     install(programs, "scontrol", "exec sleep 100")
