@@ -66,8 +66,15 @@ class Tally:
         self.busy_s += result.elapsed_s
         if result.state is TrialState.FAIL:
             add_cause(self.causes, result.error)
-        elif result.values and goals.is_feasible(result.values):
+        elif result.values and not self._is_behind(result.values[0], goals) and goals.is_feasible(result.values):
             self.note(Best(result.number, result.values, params), goals)
+
+    def _is_behind(self, value: float, goals: Goals) -> bool:
+        """True for a value of the only objective that is worse than the best one, as most are."""
+        if self.best is None or len(goals.directions) != 1:
+            return False
+        best = self.best.values[0]
+        return value > best if goals.directions[0] == "minimize" else value < best
 
     def note(self, found: Best, goals: Goals) -> None:
         """Take in the values of a feasible trial."""
