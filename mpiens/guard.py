@@ -13,7 +13,6 @@ notice: the guard ends the launcher.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import mmap
 import os
@@ -29,11 +28,11 @@ from types import FrameType
 from typing import NoReturn
 
 from mpiens.environment import SUPERVISED, has_fault_tolerance, rank_by_launcher
+from mpiens.processes import end_with_parent
 
 _FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HEAD = struct.Struct("=qqqq")  # rank, trial (-1: none), attempt, length of the run directory's name
 _SIZE = 8192
-_PR_SET_PDEATHSIG = 1
 _LAUNCHER_S = 5.0
 _OPEN_MPI = ("prterun", "prted", "mpirun", "mpiexec", "orterun", "orted")
 _PATTERN = "death-*.json"
@@ -128,7 +127,7 @@ def stand_guard(environment: Mapping[str, str], verb: str) -> None:
     if child == 0:
         # In a process group of its own: a signal for the group that the launcher knows comes once, from the guard.
         os.setpgid(0, 0)
-        die_with_parent(guard)
+        end_with_parent(guard)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         _guards.append(shared)
         return
@@ -139,7 +138,7 @@ def _die_with_launcher() -> None:
     """Open MPI leaves its ranks behind when the process that has started them is killed."""
     launcher = os.getppid()
     if _is_open_mpi(launcher):
-        die_with_parent(launcher)
+        end_with_parent(launcher)
 
 
 def _is_open_mpi(launcher: int) -> bool:
@@ -157,13 +156,6 @@ def _end_launcher() -> None:
         with contextlib.suppress(OSError):
             os.kill(launcher, number)
         time.sleep(_LAUNCHER_S)
-
-
-def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when the process `parent`, which has started it, ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _stand_by(child: int, shared: _Shared, ends_job: bool) -> NoReturn:

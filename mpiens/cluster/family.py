@@ -6,27 +6,15 @@ inherited into its environment stays readable in ``/proc``.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
-from pathlib import Path
 
 from mpiens.environment import SUPERVISED
+from mpiens.processes import having, kill
 
 
 def members(token: str) -> list[int]:
     """Process ids of those that carry this mark and have not ended, without this process."""
-    mark = f"{SUPERVISED}={token}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal() or int(folder.name) == os.getpid():
-            continue
-        # A process of somebody else, or one that has just ended, cannot be read; a zombie's environment is empty.
-        with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return found
+    return having(f"{SUPERVISED}={token}")
 
 
 def end_family(token: str, timeout_s: float = 10.0) -> int:
@@ -39,8 +27,7 @@ def end_family(token: str, timeout_s: float = 10.0) -> int:
     end_s = time.monotonic() + timeout_s
     while (alive := members(token)) and time.monotonic() < end_s:
         for pid in alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            kill(pid)
         known.update(alive)
         time.sleep(0.02)
     return len(known)

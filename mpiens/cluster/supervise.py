@@ -7,7 +7,6 @@ file yet.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import platform
 import signal
@@ -21,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from mpiens.alive import is_alive
 from mpiens.cluster.deadline import STARTED
 from mpiens.cluster.family import end_family
 from mpiens.cluster.progress import Progress, blame, read_progress
@@ -29,6 +27,7 @@ from mpiens.cluster.wrapped import Wrapped
 from mpiens.environment import SUPERVISED
 from mpiens.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_RESUMABLE, EXIT_USAGE, InstallationError
 from mpiens.guard import read_deaths
+from mpiens.processes import end_with_parent, is_alive
 from mpiens.runtime.lifesign import age_s, read_lifesign
 
 MAX_RESTARTS = 100
@@ -49,7 +48,6 @@ STOP_GRACE_S = 60.0
 """How long the end may take beyond `limits.drain`."""
 
 _STOPPING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +180,8 @@ class Supervisor:
                 env={**self._environment, SUPERVISED: token},
                 # A session of its own: Ctrl-C comes here alone, and is passed on as what rank 0 understands.
                 start_new_session=True,
-                preexec_fn=lambda: _end_with(supervisor),  # noqa: PLW1509 - this process has one thread
+                # The launcher ends its ranks in order when the supervisor is killed.
+                preexec_fn=lambda: end_with_parent(supervisor, signal.SIGTERM),  # noqa: PLW1509 - this process has one thread
             )
         except OSError as error:
             raise InstallationError(f"{command[0]}: cannot be started: {error.strerror}") from error
@@ -290,10 +289,3 @@ class Supervisor:
             if state.get("state") != "running" or state.get("host") == platform.node() or age_s(state) > GONE_S:
                 return
             time.sleep(POLL_S)
-
-
-def _end_with(supervisor: int) -> None:
-    """In the launcher's process: end in order when the supervisor is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != supervisor:
-        os._exit(EXIT_FAILED)

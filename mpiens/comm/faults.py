@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpiens.comm.leaving import finalize, flush
 from mpiens.errors import PeerLost
+from mpiens.processes import having, kill
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 _SETTLE_S = 0.05
-_FINALIZE_S = 10.0
 
 exit_status: int | None = None
 """What this process is to return, once that is known."""
@@ -43,32 +41,21 @@ def leave(losses: Losses) -> None:
     """At the very end of the process: when ranks have died, MPI_Finalize may wait for them for ever."""
     from mpi4py import MPI
 
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    flush()
     status = exit_status if exit_status is not None else int(hasattr(sys, "last_value"))
     with contextlib.suppress(MPI.Exception):
         losses.note()
     if losses.known:
         os._exit(status)
-    hanging = threading.Timer(_FINALIZE_S, os._exit, (status,))
-    hanging.daemon = True
-    hanging.start()
-    MPI.Finalize()
-    hanging.cancel()
+    finalize(status)
 
 
 def end_local_ranks(ranks: Collection[int]) -> None:
     """Kill these ranks of this job, those that run on this machine."""
-    job = os.environ.get("PMIX_NAMESPACE", "")
-    marks = {f"PMIX_RANK={rank}".encode() for rank in ranks}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdecimal():
-            continue
-        with contextlib.suppress(OSError):  # a process of somebody else, or one that has ended
-            variables = set((folder / "environ").read_bytes().split(b"\0"))
-            if job and f"PMIX_NAMESPACE={job}".encode() in variables and marks & variables:
-                os.kill(int(folder.name), signal.SIGKILL)
+    if job := os.environ.get("PMIX_NAMESPACE"):
+        for rank in ranks:
+            for pid in having(f"PMIX_NAMESPACE={job}", f"PMIX_RANK={rank}"):
+                kill(pid)
 
 
 def revoke(comm: MPI.Intracomm) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import NoReturn
 
 _STRAYS_S = 2.0
@@ -29,16 +30,36 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _end_without_threads(status: int) -> NoReturn:
-    hanging = threading.Timer(_FINALIZE_S, os._exit, (status,))
-    hanging.daemon = True
-    hanging.start()
-    # What Python would do now, had it not to wait for the threads.
-    atexit._run_exitfuncs()
-    MPI = getattr(sys.modules.get("mpi4py"), "MPI", None)  # noqa: N806 - as the module is called
-    if MPI is not None and MPI.Is_initialized() and not MPI.Is_finalized():
-        MPI.Finalize()
+def flush() -> None:
+    """What was printed goes out, where anybody still takes it."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+
+
+def finalize(status: int) -> None:
+    """End MPI, if it has begun; a process that waits in there for others for ten seconds ends with `status`."""
+    MPI = getattr(sys.modules.get("mpi4py"), "MPI", None)  # noqa: N806 - as the module is called
+    if MPI is None or not MPI.Is_initialized() or MPI.Is_finalized():
+        return
+    with _bounded(status):
+        MPI.Finalize()
+
+
+@contextlib.contextmanager
+def _bounded(status: int) -> Iterator[None]:
+    """What takes longer than ten seconds in here ends with the process."""
+    hanging = threading.Timer(_FINALIZE_S, os._exit, (status,))
+    hanging.daemon = True
+    hanging.start()
+    yield
+    hanging.cancel()
+
+
+def _end_without_threads(status: int) -> NoReturn:
+    with _bounded(status):
+        # What Python would do now, had it not to wait for the threads.
+        atexit._run_exitfuncs()
+        finalize(status)
+    flush()
     os._exit(status)

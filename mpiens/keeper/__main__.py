@@ -6,9 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from mpiens.keeper.family import die_with_parent
 from mpiens.keeper.output import OutputFile
 from mpiens.keeper.serving import Request, Stream, private_pipes, serve
+from mpiens.processes import end_with_parent
 
 
 class Program:
@@ -33,7 +33,7 @@ class Program:
                     stdout=pipes["stdout"][1],
                     stderr=pipes["stderr"][1],
                     start_new_session=True,
-                    preexec_fn=die_with_parent,  # noqa: PLW1509 - the keeper has one thread
+                    preexec_fn=end_with_parent,  # noqa: PLW1509 - the keeper has one thread
                 )
         except BaseException:
             for read, _ in pipes.values():

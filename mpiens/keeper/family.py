@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import time
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from mpiens.processes import kill
+
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_BOUND_S = 10.0
 
@@ -17,11 +17,6 @@ _KILL_BOUND_S = 10.0
 def adopt_orphans() -> None:
     """From now on descendants whose parents have ended become children of this process, also after setsid."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def die_with_parent() -> None:
-    """From now on this process is killed when its parent, the keeper, is."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def reap() -> dict[int, int]:
@@ -71,8 +66,7 @@ def kill_all() -> bool:
         if is_childless():
             return True
         for pid in descendants():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            kill(pid)
         if time.monotonic() > end_s:
             return False
         time.sleep(0.001)

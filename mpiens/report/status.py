@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from mpiens.alive import is_alive
 from mpiens.environment import SUPERVISED
 from mpiens.errors import MpiensError, UsageError
+from mpiens.processes import is_alive
 from mpiens.runtime.lifesign import STATUS_NAME, age_s
 from mpiens.runtime.observer import Ending, Snapshot
 from mpiens.store.files import show_text

@@ -19,13 +19,13 @@ from typing import Any, NoReturn, cast
 
 from mpiens.comm.solo import SoloComm, allow_mpi, delay_mpi
 from mpiens.errors import MpiensError, TrialError
-from mpiens.keeper.family import die_with_parent
 from mpiens.keeper.frames import read_frame, write_frame
 from mpiens.keeper.serving import Request, Stream, private_pipes, serve
 from mpiens.messages import Failure, ModelSettings
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext, Model, Trial
 from mpiens.models.loading import describe_exception
+from mpiens.processes import end_with_parent
 from mpiens.record import TrialRecord, encode, plain_results
 from mpiens.runlog import LOG_NAME, MarkedOutput
 from mpiens.softstop import MARGIN
@@ -85,7 +85,7 @@ def _live(run: Callable[[Request], dict[str, Any]], request: Request, answers: i
     status = 1
     try:
         os.setsid()
-        die_with_parent()
+        end_with_parent()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         allow_mpi()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mpiens.alive import is_alive
+from mpiens.processes import is_alive
 
 STATUS_NAME = "status.json"
 
