@@ -4,7 +4,7 @@
 
 Five ranks: the driver, two groups of two, of which one has a sleeping trial and the other has none, because the space
 has one point only. From the second second on, the processor time of each rank is read from the operating system at
-the start and at the end of the interval. Goal: below 5 % of a core each. Rank 1 and 2 sleep in the trial, 3 and 4 idle.
+the start and at the end of the interval. Goal: below 5 % of a core each.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mpi4py import MPI
 (here / f"pid{MPI.COMM_WORLD.rank}").write_text(str(os.getpid()))
 
 def sleep(trial):
+    (here / f"busy{MPI.COMM_WORLD.rank}").touch()
     time.sleep(trial.params["seconds"])
     return {"loss": 0}
 """
@@ -60,7 +61,7 @@ def main() -> None:
         )
         try:
             deadline_s = time.monotonic() + TIMEOUT_S
-            while not all((folder / f"pid{rank}").exists() for rank in range(1, 5)):
+            while len(list(folder.glob("pid*"))) < 4 or len(list(folder.glob("busy*"))) < 2:
                 if time.monotonic() > deadline_s or run.poll() is not None:
                     sys.exit("the run has not started")
                 time.sleep(0.1)
@@ -73,10 +74,11 @@ def main() -> None:
             start_s = time.monotonic()
             time.sleep(seconds)
             passed_s = time.monotonic() - start_s
-            roles = {"rank 0": "driver", "rank 1": "root, in the trial", "rank 2": "member, in the trial"}
+            roles = {f"rank {rank}": "idle" for rank in range(1, 5)} | {"rank 0": "driver"}
+            roles |= {f"rank {mark.name[4:]}": "in the trial" for mark in folder.glob("busy*")}
             for process, label in sorted(ranks.items(), key=lambda item: item[1]):
                 share = (sum(process.cpu_times()[:2]) - before[process]) / passed_s
-                print(f"{label}  {share:6.2%} of a core  ({roles.get(label, 'idle')})")
+                print(f"{label}  {share:6.2%} of a core  ({roles[label]})")
             run.wait(TIMEOUT_S)
         finally:
             run.kill()

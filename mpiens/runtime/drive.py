@@ -127,14 +127,14 @@ class Drive:
         backoff = Backoff()
         self._handle([Tick(self._start_s)])
         while self._end is None:
-            events = self._receive()
+            if events := self._receive():
+                backoff.reset()
             now_s = time.monotonic()
             if now_s - self._last_tick_s >= TICK_S:
                 events.append(self._tick(now_s))
             events += [StopRequested(*wish) for wish in self._signals.take()]
             if events:
                 self._handle(events)
-                backoff.reset()
             elif self._driver.wants_point:
                 self._handle([Idle()])
             elif self._chores is None:
