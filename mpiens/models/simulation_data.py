@@ -84,7 +84,9 @@ def _traces(sim: Any, data: Mapping[str, Any]) -> dict[str, object]:
     for name in names:
         rows = {int(str(cell).rpartition("_")[2]): np.asarray(row, dtype=float) for cell, row in _rows(name, data)}
         if not rows:
-            cells = list(getattr(sim.cfg, "recordCells", ())) + list(getattr(sim.cfg, "analysis", {}).get("plotTraces", ()))
+            cells = list(getattr(sim.cfg, "recordCells", ())) + list(
+                getattr(sim.cfg, "analysis", {}).get("plotTraces", ())
+            )
             why = "does any cell have it?" if cells else "cfg.recordCells is empty; name cells there, or ['all']"
             raise TrialError(f"model.results: traces: nothing was recorded for {name!r}; {why}")
         if len({len(row) for row in rows.values()}) > 1:

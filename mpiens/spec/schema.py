@@ -17,9 +17,17 @@ from .quantities import AutoDuration, Duration, Memory, Name, Target, one_of, ru
 COUNTED_BY_SPACE = ("grid", "brute_force")
 """Algorithms whose number of trials follows from the space."""
 
-ALIASES = {"variant_generator": "grid", "axe": "ax", "optuna": "tpe", "bohb": "tpe"}
-"""Names that netpyne.batchtools uses. `variant_generator` draws at random where the number of trials is given; `bohb`
-is `tpe` with the pruner `hyperband`."""
+ALIASES: dict[str, dict[str, Any]] = {
+    "variant_generator": {"algorithm": "grid"},
+    "axe": {"algorithm": "ax"},
+    "optuna": {"algorithm": "tpe"},
+    "bohb": {"algorithm": "tpe", "pruner": "hyperband"},
+    "sobol": {"algorithm": "qmc", "options": {"qmc_type": "sobol"}},
+    "halton": {"algorithm": "qmc", "options": {"qmc_type": "halton"}},
+    "latin_hypercube": {"algorithm": "lhs"},
+}
+"""What other names stand for: those of netpyne.batchtools first. What a spec itself says goes before the rest of it.
+`variant_generator` draws at random where the number of trials is given."""
 
 Direction = Literal["minimize", "maximize"]
 Text = Annotated[str, Field(min_length=1)]
@@ -136,9 +144,11 @@ class SearchSpec(_Part):
             return data
         if name == "variant_generator" and data.get("trials") is not None:
             return {**data, "algorithm": "random"}
-        if name == "bohb":
-            data = {"pruner": "hyperband", **data}
-        return {**data, "algorithm": ALIASES[name]}
+        meaning = ALIASES[name]
+        merged = {**meaning, **data, "algorithm": meaning["algorithm"]}
+        if "options" in meaning and isinstance(data.get("options"), dict):
+            merged["options"] = meaning["options"] | data["options"]
+        return merged
 
     @model_validator(mode="after")
     def _check_trials(self) -> SearchSpec:

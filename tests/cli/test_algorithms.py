@@ -45,6 +45,7 @@ class Walk:
         ("brute_force", {"space": STEPS, "trials": 15}, 15),
         ("random", {}, 24),
         ("qmc", {}, 24),
+        ("halton", {"options": {"scramble": False}}, 24),
         ("lhs", {}, 24),
         ("tpe", {}, 24),
         ("cmaes", {}, 24),
@@ -69,6 +70,9 @@ def test_a_search_runs_on_four_ranks(algorithm: str, search: dict[str, Any], cou
     assert len(table["number"]) == count
     assert np.allclose(table["loss"], 100 * (table["y"] - table["x"] ** 2) ** 2 + (1 - table["x"]) ** 2)
     assert f"best      trial {table['loss'].argmin()}" in said
+    if algorithm == "halton":  # base 2 halves, base 3 thirds
+        low, high = SPACE["x"]["low"], SPACE["x"]["high"]
+        assert np.allclose(table["x"][:4], low + (high - low) * np.array([0, 1 / 2, 1 / 4, 3 / 4]))
     if algorithm == "brute_force":
         assert len(set(zip(table["x"], table["y"], strict=True))) == count
 
