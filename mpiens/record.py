@@ -95,7 +95,8 @@ def plain_results(returned: Mapping[str, object]) -> dict[str, Value]:
     """
     results: dict[str, Value] = {}
     for name, value in returned.items():
-        if type(value) not in _PLAIN and isinstance(value, Mapping):
+        is_plain = type(value) in _PLAIN or (type(value) is int and -(2**63) <= value < 2**63)
+        if not is_plain and isinstance(value, Mapping):
             for inner, part in plain_results(value).items():
                 if f"{name}.{inner}" in results:
                     raise TrialError(f"result '{name}.{inner}': two results have this name")
@@ -107,7 +108,7 @@ def plain_results(returned: Mapping[str, object]) -> dict[str, Value]:
             raise TrialError(f"result {name!r}: two results have this name")
         if "/" in name or name in _FORBIDDEN:
             raise TrialError(f"result {name!r}: a name must not be empty or contain '/'")
-        results[name] = cast("Value", value) if type(value) in _PLAIN else _plain(name, value)
+        results[name] = cast("Value", value) if is_plain else _plain(name, value)
     return results
 
 
@@ -123,8 +124,8 @@ def objective_values(names: tuple[str, ...], results: dict[str, Value]) -> dict[
             found = ", ".join(map(repr, sorted(results))) or "nothing"
             raise TrialError(f"objective {name!r} is missing; the model returned {found}")
         value = results.pop(name)
-        if type(value) is float and math.isfinite(value):
-            values[name] = value
+        if type(value) is int or (type(value) is float and math.isfinite(value)):
+            values[name] = float(value)
             continue
         if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "biuf":
             value = value.item()

@@ -70,15 +70,6 @@ def advance(number: int, state: TrialState, event: TrialEvent, story: tuple[str,
 _MASK = 0xFFFFFFFF
 
 
-def _mix(x: int) -> int:
-    """A bijection on 32-bit numbers that scatters neighbours: MurmurHash3's finalizer (Appleby, public domain)."""
-    x ^= x >> 16
-    x = x * 0x85EBCA6B & _MASK
-    x ^= x >> 13
-    x = x * 0xC2B2AE35 & _MASK
-    return x ^ x >> 16
-
-
 @functools.lru_cache(maxsize=8)
 def _keys(root_seed: int) -> tuple[int, int]:
     digest = hashlib.blake2b(str(root_seed).encode(), digest_size=8).digest()
@@ -91,4 +82,16 @@ def trial_seed(root_seed: int, number: int) -> int:
     It is a permutation of the numbers, chosen by `root_seed`, so that no two trials of a run share a seed.
     """
     first, second = _keys(root_seed)
-    return _mix(_mix(number & _MASK ^ first) + second & _MASK)
+    # Twice a bijection on 32-bit numbers that scatters neighbours: MurmurHash3's finalizer (Appleby, public domain).
+    # Written out, because short trials are many.
+    x = number & _MASK ^ first
+    x ^= x >> 16
+    x = x * 0x85EBCA6B & _MASK
+    x ^= x >> 13
+    x = x * 0xC2B2AE35 & _MASK
+    x = (x ^ x >> 16) + second & _MASK
+    x ^= x >> 16
+    x = x * 0x85EBCA6B & _MASK
+    x ^= x >> 13
+    x = x * 0xC2B2AE35 & _MASK
+    return x ^ x >> 16

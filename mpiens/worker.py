@@ -7,7 +7,6 @@ becomes the trial's record.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 import traceback
@@ -48,7 +47,6 @@ LEAST_ANSWERS = 128
 """Results that may leave in one message whatever the queue's length; a message costs as much as several trials."""
 
 _SAY_EVERY_S = 60.0
-_UNLIMITED = contextlib.nullcontext()
 
 
 class GroupMember:
@@ -80,9 +78,7 @@ class GroupMember:
         self.link = link
         self._model = model
         self._label = label
-        self._limited: Callable[[Assignment], contextlib.AbstractContextManager[None]] = (
-            (lambda _: _UNLIMITED) if watchdog is None else watchdog.limited
-        )
+        self._watchdog = watchdog
         sheltered = None if watchdog is None else watchdog.sheltered
         self.soft_stop = SoftStop(link.consult, setup.trial_timeout_s, setup.group_timeout_s, sheltered)
         self._trial: Trial | None = None
@@ -150,8 +146,11 @@ class GroupMember:
         guard.mark(number, assignment.attempt)
         self._trial = trial
         try:
-            with self._limited(assignment):
+            if self._watchdog is None:
                 returned = self._model.run(trial)
+            else:
+                with self._watchdog.limited(assignment):
+                    returned = self._model.run(trial)
         except TimeUp as error:
             _log_traceback(error)
             return None, Failure(timed_out(self.setup.trial_timeout_s or 0.0))

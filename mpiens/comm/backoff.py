@@ -14,7 +14,7 @@ class Backoff:
     hundredth of what has been waited already, so that nothing is ever late by more than that share of its time.
     """
 
-    _YIELDS = 300
+    _YIELDS = 100
     _FIRST_S = 20e-6
     _SHORT_WAIT_S = 2e-3
     _LONGEST_S = 10e-3

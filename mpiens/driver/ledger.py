@@ -30,12 +30,14 @@ def asked_entry(first: int, points: Sequence[Params]) -> Any:
 
 def sent_entry(group: int, assignments: Sequence[Assignment]) -> Any:
     """These attempts are about to be sent to a group."""
-    return (_SENT, group, [a.number for a in assignments], [a.attempt for a in assignments])
+    numbers, attempts, *_ = zip(*assignments, strict=True)
+    return (_SENT, group, numbers, attempts)
 
 
 def told_entry(trials: Sequence[FinishedTrial]) -> Any:
     """The sampler is about to be told, in this order."""
-    return (_TOLD, [t.number for t in trials], [int(t.state) for t in trials], [t.values for t in trials])
+    numbers, states, values, *_ = zip(*trials, strict=True)
+    return (_TOLD, numbers, states, values)
 
 
 def repeated_entry(number: int, history: str) -> Any:
@@ -123,14 +125,15 @@ class Ledger:
         end = self.told + len(trials)
         if end > len(self._order):
             self._order = np.concatenate([self._order, np.zeros((max(1024, end), 2), dtype=np.int64)])
+        given, states, values, *_ = zip(*trials, strict=True)
         numbers = self._order[self.told : end, 0]
-        numbers[:] = [trial.number for trial in trials]
+        numbers[:] = given
         self._order[self.told : end, 1] = self.asked
         self.told = end
-        self._states[numbers] = [trial.state for trial in trials]
+        self._states[numbers] = states
         if self._values.shape[1]:
             nothing = (float("nan"),) * self._values.shape[1]
-            self._values[numbers] = [trial.values or nothing for trial in trials]
+            self._values[numbers] = values if all(values) else [each or nothing for each in values]
 
     def take_back(self, numbers: np.ndarray) -> None:
         """As if the sampler had not been told these."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mpiens.messages import Assignment
 from mpiens.record import Params
-from mpiens.trial import TrialEvent, TrialState, advance
+from mpiens.trial import TRANSITIONS, TrialEvent, TrialState, advance
 
 
 @dataclass(slots=True)
@@ -34,7 +35,23 @@ class LiveTrial:
         Raises:
             InvalidTransition: That is not possible in its state.
         """
-        self.state = advance(self.number, self.state, event)
+        following = TRANSITIONS[self.state].get(event)
+        self.state = advance(self.number, self.state, event) if following is None else following
+
+    def dispatch(self, group: int) -> Assignment:
+        """It is handed to a group: what that is told.
+
+        Raises:
+            InvalidTransition: It does not wait.
+        """
+        self.advance(TrialEvent.DISPATCHED)
+        self.attempt += 1
+        self.group = group
+        return Assignment(self.number, self.attempt, self.params, self.history)
+
+    def is_at(self, group: int, attempt: int) -> bool:
+        """True while this group has this attempt; False when it has been given up meanwhile."""
+        return self.attempt == attempt and self.group == group and self.state is TrialState.RUNNING
 
 
 @dataclass(slots=True)

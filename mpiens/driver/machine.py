@@ -6,6 +6,7 @@ file and no random number; all of that enters as an event and leaves as an actio
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from mpiens.driver.stopping import Stopping
 from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
 from mpiens.history import FailedAttempt, extended
-from mpiens.messages import Assignment, Result
+from mpiens.messages import Result
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import FINISHING, TrialEvent, TrialState
@@ -222,25 +223,27 @@ class Driver:
         if len(event.points) < self._asking:
             self._is_exhausted = True
         self._asking = 0
-        for params in event.points:
-            trial = LiveTrial(self._asked, params)
-            self._asked += 1
-            self._live[trial.number] = trial
-            self._waiting.append(trial)
+        trials = list(map(LiveTrial, itertools.count(self._asked), event.points))
+        self._asked += len(trials)
+        self._live.update((trial.number, trial) for trial in trials)
+        self._waiting += trials
 
     def _on_stored(self, event: Stored, actions: list[Action]) -> None:
         told = []
+        live, count, goals, took = self._live, self.tally.count, self.config.goals, self.stopping.took
         for result in event.results:
-            trial = self._current(event.group, result)
-            if trial is not None:
-                trial.advance(FINISHING[result.state])
-                del self._live[result.number]
-                if self._suspects or self._watched:
-                    self._clear(result.number)
-                self.tally.count(result, trial.params, self.config.goals)
-                if result.state is TrialState.COMPLETE:
-                    self.stopping.took(result.elapsed_s)
-                told.append(FinishedTrial(result.number, result.state, result.values))
+            number, state = result.number, result.state
+            trial = live.get(number)
+            if trial is None or not trial.is_at(event.group, result.attempt):
+                continue
+            trial.advance(FINISHING[state])
+            del live[number]
+            if self._suspects or self._watched:
+                self._clear(number)
+            count(result, trial.params, goals)
+            if state is TrialState.COMPLETE:
+                took(result.elapsed_s)
+            told.append(FinishedTrial(number, state, result.values))
         self._release(event.group, event.results)
         if not told:
             return
@@ -255,8 +258,8 @@ class Driver:
 
     def _on_failed(self, event: Failed, actions: list[Action]) -> None:
         for result in event.results:
-            trial = self._current(event.group, result)
-            if trial is None:
+            trial = self._live.get(result.number)
+            if trial is None or not trial.is_at(event.group, result.attempt):
                 continue
             self._release(event.group, (result,))
             self._clear(result.number)  # it has failed, but ended nothing
@@ -289,13 +292,6 @@ class Driver:
             self.phase = Phase.DRAINING
         if self.stopping.must_hurry():
             actions.append(Hurry())
-
-    def _current(self, group: int, result: Result) -> LiveTrial | None:
-        """The trial that this is a result of; None when the attempt has been given up meanwhile."""
-        trial = self._live.get(result.number)
-        if trial is None or trial.attempt != result.attempt or trial.group != group:
-            return None
-        return trial if trial.state is TrialState.RUNNING else None
 
     def _suspect(self, numbers: Iterable[int]) -> None:
         """One of these has ended its group, and which one is not sure."""
@@ -340,7 +336,7 @@ class Driver:
             return
         for result in results:
             group.in_flight.pop(result.number, None)
-            self._durations.took(result.elapsed_s)
+        self._durations.took([result.elapsed_s for result in results])
         if len(group.in_flight) * 2 <= self._depth:
             self._hungry[index] = None
 
@@ -399,11 +395,8 @@ class Driver:
             assignments = []
             for _ in range(min(max(0, self._depth - len(group.in_flight)), share, len(self._waiting))):
                 trial = self._waiting.popleft()
-                trial.advance(TrialEvent.DISPATCHED)
-                trial.attempt += 1
-                trial.group = index
                 group.in_flight[trial.number] = None
-                assignments.append(Assignment(trial.number, trial.attempt, trial.params, trial.history))
+                assignments.append(trial.dispatch(index))
             if assignments:
                 actions.append(Dispatch(index, tuple(assignments)))
             if len(group.in_flight) >= self._depth:

@@ -64,17 +64,17 @@ class Tally:
         """Take in a finished trial."""
         self.finished[result.state] += 1
         self.busy_s += result.elapsed_s
+        values, best = result.values, self.best
         if result.state is TrialState.FAIL:
             add_cause(self.causes, result.error)
-        elif result.values and not self._is_behind(result.values[0], goals) and goals.is_feasible(result.values):
-            self.note(Best(result.number, result.values, params), goals)
-
-    def _is_behind(self, value: float, goals: Goals) -> bool:
-        """True for a value of the only objective that is worse than the best one, as most are."""
-        if self.best is None or len(goals.directions) != 1:
-            return False
-        best = self.best.values[0]
-        return value > best if goals.directions[0] == "minimize" else value < best
+        elif values:
+            if best is not None and len(goals.directions) == 1:
+                # Most values of an only objective are worse than the best one.
+                known = best.values[0]
+                if values[0] > known if goals.directions[0] == "minimize" else values[0] < known:
+                    return
+            if goals.is_feasible(values):
+                self.note(Best(result.number, values, params), goals)
 
     def note(self, found: Best, goals: Goals) -> None:
         """Take in the values of a feasible trial."""

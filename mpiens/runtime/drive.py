@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -121,6 +122,8 @@ class Drive:
         self._logbook.checkpoint(self._driver)
         guard.remove_deaths(self._job.run_dir)
         self._signals.count()
+        # What has been imported stays: the collector need not go through it again and again.
+        gc.freeze()
         return self._finish(self._loop())
 
     def _loop(self) -> EndRun:

@@ -6,6 +6,7 @@ whether a row is among them without listing them where its structure allows that
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,8 +62,16 @@ class Zip:
 
     def iterate(self, start: int = 0) -> Iterator[dict[str, Any]]:
         """The rows."""
-        for index in range(start, self.length):
-            yield {name: native(column[index]) for name, column in self.columns.items()}
+        names = tuple(self.columns)
+        if not names:
+            yield from ({} for _ in range(start, self.length))
+        if len(names) == 1:
+            (name,) = names
+            for value in _from(self.columns[name], start, self.length):
+                yield {name: value}
+            return
+        for row in zip(*(_from(column, start, self.length) for column in self.columns.values()), strict=False):
+            yield dict(zip(names, row, strict=True))
 
     def matcher(self, names: frozenset[str]) -> Matcher:
         """Compares with what is constant, asks a range, and looks all else up in a set."""
@@ -171,6 +180,15 @@ class Concat:
             if not _is_short(part) and next(part.iterate(), None) is not None:
                 matchers.append(_padded(part, names))
         return lambda row: any(matches(row) for matches in matchers)
+
+
+def _from(column: Sequence[Any], start: int, length: int) -> Iterator[Any]:
+    """The values of a column's rows from `start` on."""
+    if isinstance(column, Repeat):
+        return map(native, itertools.repeat(column.value, max(0, length - start)))
+    if isinstance(column, range):
+        return iter(column[start:length])
+    return map(native, map(column.__getitem__, range(start, length)))
 
 
 def concat(left: Source, right: Source) -> Concat:

@@ -12,6 +12,7 @@ power, is no frame. A payload is never empty.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import struct
@@ -48,6 +49,12 @@ def parse_journal_name(name: str) -> tuple[int, int] | None:
     """Writer and serial number of a journal of results, or None for another file."""
     match = _NAME.fullmatch(name)
     return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _length_checksum(length: int) -> int:
+    # Records of one run have few different lengths.
+    return zlib.crc32(_LENGTH.pack(length))
 
 
 class JournalError(StoreError):
@@ -91,11 +98,12 @@ class Journal:
             StoreError: They cannot be written. The journal is as it was before, and another attempt may be made.
         """
         frames: list[bytes] = []
+        head, checksum = _FRAME.pack, zlib.crc32
         for payload in payloads:
             length = len(payload)
             if not 0 < length <= _MAX_PAYLOAD:
                 raise StoreError(f"{self.path}: a record must have 1 to {_MAX_PAYLOAD} bytes, this one has {length}")
-            frames += (_FRAME.pack(length, zlib.crc32(payload, zlib.crc32(_LENGTH.pack(length)))), payload)
+            frames += (head(length, checksum(payload, _length_checksum(length))), payload)
         if self._fd < 0:
             raise StoreError(f"{self.path}: the journal is closed, the run has ended; nothing can be appended")
         if not payloads:

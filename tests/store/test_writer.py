@@ -274,7 +274,8 @@ def test_appends_are_synced_in_groups(open_store: Maker, packed: Packed, monkeyp
     store = open_store()
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
-    for number in range(writer.SYNC_EVERY * 2 + 1):
+    monkeypatch.setattr(writer, "SYNC_EVERY", 64)
+    for number in range(64 * 2 + 1):
         store.append([packed(number)])
     assert len(synced) == 2
     store.sync()
