@@ -26,7 +26,7 @@ from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
-from mpiens.samplers import PastTrial, Sampler, build_sampler, is_adaptive
+from mpiens.samplers import PastTrial, Sampler, build_sampler, is_adaptive, trials_per_point
 from mpiens.spec import LoadedSpec, Spec, check_available, check_files, load_spec
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     config = DriverConfig(
         total=sampler.total,
         groups=len(layout.groups),
-        batch=spec.search.batch,
+        batch=spec.search.batch * trials_per_point(spec),
         max_attempts=spec.limits.max_attempts,
         checkpoint_every_s=spec.checkpoint.every,
         goals=Goals.of(kinds_of_values(spec)),

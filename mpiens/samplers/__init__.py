@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Plan, Sampler
 from mpiens.samplers.options import check_options
+from mpiens.samplers.repeated import RepeatedSampler
 from mpiens.space import Fixed
 from mpiens.spec.algorithms import WITHOUT_OBJECTIVE
 
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from mpiens.space import Space
     from mpiens.spec import Spec
 
-__all__ = ["FinishedTrial", "Past", "PastTrial", "Plan", "Sampler", "build_sampler", "is_adaptive"]
+__all__ = [
+    "FinishedTrial",
+    "Past",
+    "PastTrial",
+    "Plan",
+    "Sampler",
+    "build_sampler",
+    "is_adaptive",
+    "trials_per_point",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,7 @@ def build_sampler(spec: Spec, space: Space, folder: Path = Path(), earlier: Sequ
     start: list[Params] = [{**fixed, **point} for point in search.start]
     plan = Plan(
         algorithm=search.algorithm,
-        total=search.trials or 0,
+        total=-(-(search.trials or 0) // trials_per_point(spec)),
         # Not the root of the trials' own seeds: a model must not draw the numbers that chose its parameters.
         seed=-1 - spec.seed,
         directions=tuple(search.objectives.values()),
@@ -106,10 +116,22 @@ def build_sampler(spec: Spec, space: Space, folder: Path = Path(), earlier: Sequ
         start=start,
         earlier=earlier,
     )
-    name = search.algorithm
-    if name in _CLASSES:
-        module, _, kind = _CLASSES[name].partition(":")
-        make = getattr(import_module(f"mpiens.samplers.{module}"), kind)
-        sampler: Sampler = make(plan, space.searchable())
-        return sampler
-    return _BUILDERS.get(name, _custom)(plan, Place(spec, space, folder))
+    sampler = _make(plan, Place(spec, space, folder))
+    if trials_per_point(spec) > 1:
+        return RepeatedSampler(sampler, search.repeats, search.trials or 0)
+    return sampler
+
+
+def trials_per_point(spec: Spec) -> int:
+    """How many trials a sampler is told of as one point; a grid's repeats are points to it."""
+    return 1 if spec.search.algorithm in _BUILDERS else spec.search.repeats
+
+
+def _make(plan: Plan, place: Place) -> Sampler:
+    name = plan.algorithm
+    if name not in _CLASSES:
+        return _BUILDERS.get(name, _custom)(plan, place)
+    module, _, kind = _CLASSES[name].partition(":")
+    make = getattr(import_module(f"mpiens.samplers.{module}"), kind)
+    sampler: Sampler = make(plan, place.space.searchable())
+    return sampler

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from mpiens.errors import SpecError, UnavailableError
 from mpiens.spec.algorithms import ALGORITHMS
 from mpiens.spec.load import LoadedSpec, combined
-from mpiens.spec.schema import COUNTED_BY_SPACE, Spec
+from mpiens.spec.schema import Spec
 
 ALGORITHMS_BUILT = tuple(name for name in ALGORITHMS if name not in ("ax", "hebo"))
 
@@ -26,10 +26,6 @@ UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
     "search.algorithm": (
         lambda spec: spec.search.algorithm in ALGORITHMS and spec.search.algorithm not in ALGORITHMS_BUILT,
         f"use one of {', '.join(ALGORITHMS_BUILT)}",
-    ),
-    "search.repeats": (
-        lambda spec: spec.search.repeats > 1 and spec.search.algorithm not in COUNTED_BY_SPACE,
-        "use repeats: 1, or algorithm: grid",
     ),
     "store.writers": (lambda spec: spec.store.writers > 0, "use writers: 0"),
     "job": (lambda spec: spec.job is not None, "remove it; it is for job scripts, which come later"),

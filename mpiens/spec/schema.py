@@ -117,8 +117,12 @@ class SearchSpec(_Part):
     """Which points are visited, and what for."""
 
     algorithm: Text = Field("tpe", description="grid, random, tpe, cmaes, nsga2, ... or my_module.py:MySampler")
-    trials: int | None = Field(None, ge=1, description="Number of trials; a grid's number follows from its space")
-    repeats: int = Field(1, ge=1, description="Evaluations of each point, each with its own seed")
+    trials: int | None = Field(
+        None, ge=1, description="Number of trials, repeats included; a grid's number follows from its space"
+    )
+    repeats: int = Field(
+        1, ge=1, description="Trials of each point, each with its own seed; a sampler is told their mean"
+    )
     objectives: dict[Name, Direction] = Field({}, description="Results to optimise; none: they are only recorded")
     batch: int = Field(0, ge=0, description="0: asynchronous; n: generations of n, told in trial order")
     options: dict[str, Any] = Field({}, description="The sampler's own keyword arguments")

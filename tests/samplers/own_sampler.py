@@ -34,3 +34,19 @@ class Walk:
                 reach = self.reach * (high - low)
                 point[name] = min(max(self.best[name] + self.random.uniform(-reach, reach), low), high)
         return point
+
+
+class Notes:
+    """Keeps what it is told."""
+
+    def __init__(self, space, seed):
+        self.names, self.seed = list(space), seed
+        self.count, self.told = 0, []
+
+    def ask(self, n):
+        self.count += n
+        assert self.names == ["x", "n", "kind"]
+        return [{"x": (self.count - i) / 100, "n": 1, "kind": "a"} for i in range(n, 0, -1)]
+
+    def tell(self, trials):
+        self.told += [(trial.number, trial.params, trial.values) for trial in trials]

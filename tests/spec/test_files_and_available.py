@@ -80,7 +80,6 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
     [
         ("model={netpyne: init.py, reuse: true}", "model.reuse"),
         (SEARCH + "pruner: median}", "search.pruner"),
-        (SEARCH + "repeats: 2}", "search.repeats"),
         ("store.writers=1", "store.writers"),
     ],
 )
