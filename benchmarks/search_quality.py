@@ -1,6 +1,6 @@
 """Does it hurt the search that a sampler is shown a window of the finished trials?
 
-    python benchmarks/search_quality.py [--trials 1500] [--seeds 20] [--algorithm tpe] [--window 400] [--jobs 2]
+    python benchmarks/search_quality.py [--trials 1500] [--seeds 20] [--algorithm tpe] [--window 1000] [--jobs 2]
 
 Searches four standard test functions with the bounded sampler and with the same one that is shown all trials
 (``window: 0``), from the same seeds, asynchronously with 8 points in flight that end in random order. For each one:
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--algorithm", default="tpe")
-    parser.add_argument("--window", type=int, default=400)
+    parser.add_argument("--window", type=int, default=1000)
     parser.add_argument("--functions", nargs="+", default=list(FUNCTIONS))
     parser.add_argument("--jobs", type=int, default=2)
     chosen = parser.parse_args()

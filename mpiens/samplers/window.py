@@ -6,6 +6,7 @@ sees the same.
 
 from __future__ import annotations
 
+import sys
 from bisect import insort
 from typing import Any
 
@@ -29,23 +30,46 @@ class Window:
         size: How many trials.
         best: How many of them are the best.
         recent: How many of them are the recent.
+
+    Attributes:
+        count: How many trials there are, shown or not.
     """
 
     def __init__(self, size: int, best: int, recent: int) -> None:
         self._best = _Lowest(best)
         self._recent = _Lowest(recent)
         self._sample = _Lowest(size - best - recent)
+        self.count = 0
+
+    @classmethod
+    def of_all(cls) -> Window:
+        """A window that shows everything."""
+        return cls(sys.maxsize, sys.maxsize, 0)
 
     def add(self, number: int, rank: Rank) -> list[int]:
         """Take in a finished trial; the numbers that are no longer shown, which may be its own."""
-        left = [
-            self._best.add((*rank, number), number),
-            self._recent.add((-number,), number),
-            # As if drawn by lot, and the same for the same number.
-            self._sample.add((trial_seed(_LOT, number),), number),
-        ]
-        lists = (self._best, self._recent, self._sample)
-        return [gone for gone in dict.fromkeys(left) if gone is not None and not any(gone in kept for kept in lists)]
+        self.count += 1
+        left = {self._best.add((*rank, number), number), self._recent.add((-number,), number)}
+        gone = []
+        for other in left:
+            if other is not None and other not in self._best and other not in self._recent:
+                # As if drawn by lot, and the same for the same number.
+                gone.append(self._sample.add((trial_seed(_LOT, other),), other))
+        return [other for other in gone if other is not None]
+
+    def best(self, most: int) -> list[int]:
+        """The best ones, the very best first."""
+        return self._best.first(most)
+
+    @property
+    def sample(self) -> set[int]:
+        """Those that are shown for the sample only."""
+        return self._sample.numbers
+
+    @property
+    def stands_for(self) -> float:
+        """How many trials one of the sample stands for, if there are any."""
+        return (self.count - len(self._best.numbers | self._recent.numbers)) / max(1, len(self._sample.numbers))
 
 
 class _Lowest:
@@ -54,19 +78,23 @@ class _Lowest:
     def __init__(self, most: int) -> None:
         self._most = most
         self._ordered: list[tuple[Rank, int]] = []
-        self._numbers: set[int] = set()
+        self.numbers: set[int] = set()
 
     def __contains__(self, number: int) -> bool:
-        return number in self._numbers
+        return number in self.numbers
+
+    def first(self, most: int) -> list[int]:
+        """The lowest ones, in order."""
+        return [number for _, number in self._ordered[:most]]
 
     def add(self, key: Rank, number: int) -> int | None:
         """Take one in; the one that must leave for it, which may be itself."""
         insort(self._ordered, (key, number))
-        self._numbers.add(number)
+        self.numbers.add(number)
         if len(self._ordered) <= self._most:
             return None
         gone = self._ordered.pop()[1]
-        self._numbers.remove(gone)
+        self.numbers.remove(gone)
         return gone
 
 

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import numpy as np
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe.sampler import default_weights
 
 from mpiens.errors import SpecError
 from mpiens.samplers import FinishedTrial, Past, PastTrial, Sampler, build_sampler
+from mpiens.samplers.optuna.density import log_density
+from mpiens.samplers.optuna.tpe import Rows
+from mpiens.samplers.window import Window
 from mpiens.space import Range, parse_space
 from mpiens.space.membership import admits
 from mpiens.spec.schema import Spec
@@ -225,10 +233,61 @@ def test_a_bounded_sampler_holds_no_more_than_its_window() -> None:
     ]
     fresh = make(Case("tpe", total=10**6), options={"window": 40})
     fresh.restore(Past(len(past), (), past))
-    held = fresh._storage.trials  # type: ignore[attr-defined]
+    held = fresh._rows._places  # type: ignore[attr-defined]
     assert len(held) <= 40
     assert held.keys() >= set(range(4996, 5000)), "the recent ones"
     assert held.keys() >= {97 * n for n in range(20)}, "the best ones"
     sample = held.keys() - {97 * n for n in range(52)} - set(range(4996, 5000))
     assert min(sample) < 1500, "a sample of all"
     assert max(sample) > 3500
+    assert len(fresh._storage.trials) == 0  # type: ignore[attr-defined]
+
+
+def test_what_tpe_is_told_is_what_it_would_find_out_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case("tpe", {"options": {"window": 0}}, total=70)
+    prepared = play(make(case), 5, 0, 1)
+    monkeypatch.setattr("mpiens.samplers.optuna.sampler._is_joint", lambda _: False)
+    assert play(make(case), 5, 0, 1) == prepared
+
+
+def test_the_density_of_a_mixture_is_that_of_optuna() -> None:
+    space: dict[str, Any] = {
+        "real": FloatDistribution(-2, 2),
+        "log": FloatDistribution(1e-4, 1, log=True),
+        "steps": FloatDistribution(0, 1, step=0.25),
+        "int": IntDistribution(1, 9),
+        "log_int": IntDistribution(1, 1000, log=True),
+        "kind": CategoricalDistribution(("a", "b", "c")),
+    }
+    for count in (0, 1, 300):
+        estimate = TPESampler()._parzen_estimator_cls(_drawn(space, count), space, _PARAMETERS)
+        points = _drawn(space, 50)
+        rows = np.array(list(points.values())).T
+        expected = estimate.log_pdf(points)
+        assert np.allclose(log_density(estimate._mixture_distribution, rows), expected, rtol=1e-9, atol=1e-9)
+
+
+_PARAMETERS = TPESampler()._parzen_estimator_parameters
+
+
+def _drawn(space: dict[str, Any], count: int) -> dict[str, np.ndarray]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=count))
+    points = [study.ask(space).params for _ in range(count)]
+    return {name: np.array([d.to_internal_repr(p[name]) for p in points], dtype=float) for name, d in space.items()}
+
+
+def test_the_weights_of_a_window_are_those_of_all_trials() -> None:
+    rows = Rows({"x": FloatDistribution(0, 1)}, Window(200, 40, 30), 128)
+    chance = random.Random(1)
+    for number in range(5000):
+        rows.start(number, {"x": number / 5000})
+        rows.finish(number, (chance.random(),))
+    rows.start(5000, {"x": 1.0})
+    parts = rows.split(with_running=True)
+    assert len(parts.good) == 25
+    assert 170 < len(parts.others) == len(parts.weights) <= 200 - 25 + 1
+    assert parts.weights[-25:].tolist() == [1.0] * 25
+    whole = default_weights(5000 - 25 + 1)
+    assert parts.weights.sum() == pytest.approx(whole.sum(), rel=0.1)
+    middle = np.average(parts.others[:, 0], weights=parts.weights)
+    assert middle == pytest.approx(np.average(np.linspace(0, 1, len(whole)), weights=whole), abs=0.03)

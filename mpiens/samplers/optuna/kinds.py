@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIIISampler, NSGAIISampler
 
 from mpiens.samplers.options import arguments, refused
+from mpiens.samplers.optuna.tpe import PreparedTPE
 from mpiens.trial import trial_seed
 
 _SET_BY_US = ("seed", "constraints_func", "independent_sampler", "source_trials")
@@ -23,6 +24,7 @@ class Kind:
     Attributes:
         sampler: Its class.
         window: How many finished trials it is shown; 0: as many as it needs.
+        prepared: Likewise, where mpiens looks through them for it, which takes less time.
         best: How many of these are the best ones.
         replays: What it chooses depends on the order of asks and tells.
         takes_several: It can have several objectives.
@@ -31,6 +33,7 @@ class Kind:
 
     sampler: type[BaseSampler]
     window: int = 0
+    prepared: int = 0
     best: int = 0
     replays: bool = False
     takes_several: bool = False
@@ -43,9 +46,9 @@ class Kind:
 
 
 KINDS = {
-    # At most 25 trials are good ones to TPE, however many there are: all of these are in the window, and hardly more.
-    # The others tell it where points are dense, for which an even sample is enough.
-    "tpe": Kind(TPESampler, window=400, best=30, takes_several=True, takes_constraints=True),
+    # At most 25 trials are good ones to TPE, however many there are. Of the others those near the good ones matter
+    # most, and these are mostly the next best; for the rest a sample will do.
+    "tpe": Kind(PreparedTPE, window=400, prepared=1000, best=200, takes_several=True, takes_constraints=True),
     "gp": Kind(GPSampler, window=200, best=100, takes_several=True, takes_constraints=True),
     "cmaes": Kind(CmaEsSampler, replays=True),
     "nsga2": Kind(NSGAIISampler, replays=True, takes_several=True, takes_constraints=True),

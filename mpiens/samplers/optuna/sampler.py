@@ -27,6 +27,7 @@ from mpiens.samplers.options import check_options, library
 from mpiens.samplers.optuna.kinds import KINDS, make
 from mpiens.samplers.optuna.space import OptunaSpace
 from mpiens.samplers.optuna.storage import WindowStorage, make_trial
+from mpiens.samplers.optuna.tpe import PreparedTPE, Rows
 from mpiens.samplers.window import FrontWindow, Rank, Window
 from mpiens.space import Domain
 from mpiens.trial import TrialState as OwnState
@@ -56,14 +57,22 @@ class OptunaSampler(AdaptiveSampler):
         self.replays = self._kind.replays
         _check(plan)
         options = dict(plan.options)
-        size = options.pop("window", self._kind.window)
+        is_prepared = plan.algorithm == "tpe" and _is_joint(plan)
+        size = options.pop("window", self._kind.prepared if is_prepared else self._kind.window)
         self._make: Callable[[int], BaseSampler] = make(plan.algorithm, options, plan.seed)
         self._space = OptunaSpace(domains)
         self._storage = WindowStorage()
         self._study = _study(self._storage, plan, self._make(0))
-        self._window = _window(plan, size, self._kind.best) if size else None
+        self._rows: Rows | None = None
+        self._window: Window | FrontWindow | None = None
+        if is_prepared:
+            window = _window(size, self._kind.best) if size else Window.of_all()
+            self._rows = Rows(self._space.distributions, window, MOST_RUNNING)
+        elif size and len(plan.directions) > 1:
+            self._window = FrontWindow(size // 4, size - size // 4)
+        elif size:
+            self._window = _window(size, self._kind.best)
         self._sign = [1.0 if direction == "minimize" else -1.0 for direction in plan.directions]
-        self._is_joint = plan.algorithm == "tpe" and _is_joint(plan)
         self._many = 400
         _rehearse(self._make, plan, self._space)
         self._storage.next_number = len(plan.earlier)
@@ -81,6 +90,8 @@ class OptunaSampler(AdaptiveSampler):
             # Of Optuna's own parts that it calls experimental.
             warnings.simplefilter("ignore")
             trial = self._study.ask(self._space.distributions)
+        if self._rows is not None:
+            self._rows.start(self._id(number), trial.params)
         return self._space.point(trial.params)
 
     def adopt(self, number: int, params: Params) -> None:
@@ -89,16 +100,17 @@ class OptunaSampler(AdaptiveSampler):
         try:
             drawn = self._space.drawn(params)
         except (ValueError, KeyError):
-            drawn = {}
+            return
         if held is not None:
             held.params.update(drawn)
-        elif drawn and number < 0 and self._kind.replays:
-            trial = make_trial(self._id(number), TrialState.RUNNING, drawn, dict(self._space.distributions))
-            # The first generation, from which an evolution begins; others do not look at this.
-            trial.system_attrs[f"{self._kind.sampler.__name__}:generation"] = 0
-            self._storage.add(trial)
         elif drawn:
-            self._storage.add(make_trial(self._id(number), TrialState.RUNNING, drawn, dict(self._space.distributions)))
+            held = make_trial(self._id(number), TrialState.RUNNING, drawn, dict(self._space.distributions))
+            if number < 0 and self._kind.replays:
+                # The first generation, from which an evolution begins; others do not look at this.
+                held.system_attrs[f"{self._kind.sampler.__name__}:generation"] = 0
+            self._storage.add(held)
+        if self._rows is not None and held is not None:
+            self._rows.start(self._id(number), drawn)
 
     def learn(self, trial: FinishedTrial) -> None:
         """What came of a point; a failed one has no value in Optuna's terms, and is not looked at by any sampler."""
@@ -107,6 +119,13 @@ class OptunaSampler(AdaptiveSampler):
         if held is None:
             return  # Of another space: nothing is learned from it.
         is_useful = trial.state.name == "COMPLETE" or (trial.state.name == "PRUNED" and bool(trial.reports))
+        if self._rows is not None:
+            self._storage.forget([number])
+            if is_useful:
+                self._rows.finish(number, self._rank(trial))
+            else:
+                self._rows.drop(number)
+            return
         if not is_useful:
             self._storage.forget([number])
             return
@@ -120,10 +139,8 @@ class OptunaSampler(AdaptiveSampler):
 
     def _new_sampler(self, number: int) -> BaseSampler:
         sampler = self._make(number)
-        if self._is_joint:
-            # What it would find out by going through all trials, which takes a third of the time.
-            space = {name: d for name, d in self._space.distributions.items() if not d.single()}
-            sampler.infer_relative_search_space = lambda study, trial: space  # type: ignore[method-assign]  # noqa: ARG005
+        if isinstance(sampler, PreparedTPE):
+            sampler.rows = self._rows
         return sampler
 
     def _id(self, number: int) -> int:
@@ -185,14 +202,13 @@ def _check(plan: Plan) -> None:
 
 def _is_joint(plan: Plan) -> bool:
     """True when TPE draws all parameters of a point together, always."""
-    chosen = plan.options.get("multivariate")
-    return not plan.options.get("group") and bool(len(plan.directions) == 1 if chosen is None else chosen)
+    if plan.options.keys() & {"group", "gamma", "weights"}:
+        return False
+    return len(plan.directions) == 1 and plan.options.get("multivariate") is not False
 
 
-def _window(plan: Plan, size: int, best: int) -> Window | FrontWindow:
-    if len(plan.directions) > 1:
-        return FrontWindow(size // 4, size - size // 4)
-    return Window(size, min(best, size // 2), size // 10)
+def _window(size: int, best: int) -> Window:
+    return Window(size, min(best, size // 2), min(50, size // 10))
 
 
 def _study(storage: WindowStorage, plan: Plan, sampler: BaseSampler) -> optuna.Study:
