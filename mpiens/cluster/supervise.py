@@ -41,11 +41,18 @@ GONE_S = 10.0
 LEAVE_S = 90.0
 """How long it may take after rank 0 has said that the run has ended."""
 
+DEATH_S = 5.0
+"""How long it may outlive a rank, where the others cannot go on without that one."""
+
 SILENCE_S = 1800.0
 """How long rank 0 may say nothing."""
 
 STOP_GRACE_S = 60.0
 """How long the end may take beyond `limits.drain`."""
+
+_END_WITH_A_RANK = {"SLURM_KILL_BAD_EXIT": "1"}
+"""Other launchers than srun end the job by themselves when a rank is killed. It sends SIGTERM first, to which rank 0
+answers with patience for the trials that are running."""
 
 _STOPPING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -177,7 +184,7 @@ class Supervisor:
             process = self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                env={**self._environment, SUPERVISED: token},
+                env={**self._environment, SUPERVISED: token, **_END_WITH_A_RANK},
                 # A session of its own: Ctrl-C comes here alone, and is passed on as what rank 0 understands.
                 start_new_session=True,
                 # The launcher ends its ranks in order when the supervisor is killed.
@@ -245,9 +252,19 @@ class Supervisor:
             return f"the launcher has not ended {LEAVE_S:.0f} s after the run"
         if silent_s > GONE_S and state.get("host") == platform.node() and not is_alive(state.get("pid")):
             return "rank 0 is gone"
+        if state["state"] == "running" and not state.get("lost_ranks") and (dead := self._unnoticed_death()):
+            return f"{dead}, and the launcher has not ended the job"
         if state["state"] == "running" and state.get("ranks") == 1:
             return ""  # It says nothing while its trial runs, and no trial is too long without limits.trial_timeout.
         return f"no sign of life from rank 0 in {SILENCE_S:.0f} s" if silent_s > SILENCE_S else ""
+
+    def _unnoticed_death(self) -> str:
+        """The first rank that ended a while ago; empty: none, or the others go on without it."""
+        if "ulfm" in self._charge.command.launcher:
+            return ""
+        latest_s = time.time() - DEATH_S
+        deaths = read_deaths(self._charge.run_dir)
+        return next((str(death) for death in deaths if self._begun.start_s < death.when_s < latest_s), "")
 
     # --- between two ------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,14 @@ if len((folder / "starts").read_text().splitlines()) > 1:
 status = {"state": state, "reason": "", "total": 1, "pid": pid, "host": sys.argv[4], "updated": time.time()}
 status["job"] = os.environ["MPIENS_SUPERVISED"]
 (folder / "status.json").write_text(json.dumps(status))
+if state == "running" and sys.argv[4] == "beside":
+    (folder / "journal").mkdir()
+    death = {"rank": 2, "host": "n2", "cause": "SIGSEGV", "was_killed": True, "trial": 7, "attempt": 1}
+    (folder / "journal" / "death-2.json").write_text(json.dumps(death | {"when_s": time.time()}))
+    for _ in range(1000):  # rank 0 does not notice
+        (folder / "status.new").write_text(json.dumps(status | {"updated": time.time()}))
+        (folder / "status.new").rename(folder / "status.json")
+        time.sleep(0.05)
 # A rank in a session of its own, as launchers make them.
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)", str(folder)], start_new_session=True)
 time.sleep(0 if state == "complete" and sys.argv[2] != "complete" else 1000)
@@ -46,7 +54,13 @@ time.sleep(0 if state == "complete" and sys.argv[2] != "complete" else 1000)
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    for name, bound_s in (("GONE_S", 0.5), ("LEAVE_S", 0.5), ("SILENCE_S", 1.0), ("STOP_GRACE_S", 0.5)):
+    for name, bound_s in (
+        ("GONE_S", 0.5),
+        ("LEAVE_S", 0.5),
+        ("DEATH_S", 0.5),
+        ("SILENCE_S", 1.0),
+        ("STOP_GRACE_S", 0.5),
+    ):
         monkeypatch.setattr(supervise, name, bound_s)
     lines: list[str] = []
     yield lines
@@ -66,6 +80,7 @@ def run(folder: Path, said: list[str], state: str, pid: int, host: str) -> int:
         ("running", 2**22 - 1, "here", "rank 0 is gone"),
         ("running", 1, "elsewhere", "no sign of life from rank 0"),
         ("failed", 1, "elsewhere", "the launcher has not ended"),
+        ("running", 1, "beside", "rank 2 was killed by SIGSEGV, and the launcher has not ended the job"),
     ],
 )
 def test_a_launcher_that_does_not_end_is_killed(
