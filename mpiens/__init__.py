@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mpiens.command import Command as Command
     from mpiens.errors import MpiensError as MpiensError
     from mpiens.errors import SpecError as SpecError
+    from mpiens.errors import TrialPruned as TrialPruned
     from mpiens.mapping import map_space as map_space
     from mpiens.report.raster import plot_raster as plot_raster
     from mpiens.space import AmbiguousOperationError as AmbiguousOperationError
@@ -27,6 +28,7 @@ _HOMES = {
     "MpiensError": ("mpiens.errors", "MpiensError"),
     "Param": ("mpiens.space", "Param"),
     "SpecError": ("mpiens.errors", "SpecError"),
+    "TrialPruned": ("mpiens.errors", "TrialPruned"),
     "map_space": ("mpiens.mapping", "map_space"),
     "missing": ("mpiens.space", "missing"),
     "open": ("mpiens.store", "open_results"),
@@ -41,6 +43,7 @@ __all__ = [
     "MpiensError",
     "Param",
     "SpecError",
+    "TrialPruned",
     "map_space",
     "missing",
     "open",

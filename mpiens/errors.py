@@ -8,6 +8,7 @@ its text in ``__str__``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 EXIT_COMPLETE = 0
@@ -89,6 +90,21 @@ class TrialError(MpiensError):
 
 class AttemptError(TrialError):
     """One attempt at a trial failed, for a reason that may pass: another one makes sense."""
+
+
+class TrialPruned(MpiensError):
+    """Raised by a model, on every rank of its group: the trial ends here, as PRUNED. It is no failure.
+
+    Args:
+        results: Results by name, which are kept; anything else, such as a remark, is not.
+    """
+
+    def __init__(self, results: object = None) -> None:
+        super().__init__(results)
+        self.results: dict[str, object] = dict(results) if isinstance(results, Mapping) else {}
+
+    def __str__(self) -> str:
+        return "the trial is pruned"
 
 
 class StoreError(MpiensError):

@@ -8,6 +8,8 @@ Ready           root -> driver     the group is set up and takes trials
 SetupFailed     member -> driver   the group cannot be set up
 Assign          driver -> root     run these trials, in this order
 Results         root -> driver     attempts have ended; each carries its record, packed for the store
+Reported        root -> driver     a trial has reported values; is it to be given up?
+Verdict         driver -> root     the answer to that
 GroupStuck      member -> driver   the group disagrees about a trial and cannot go on
 Alive           driver -> all      nothing new; said now and then, so that a dead driver is noticed
 Hurry           driver -> root     trials that ask whether they should stop are to end
@@ -24,6 +26,7 @@ from typing import Literal, NamedTuple
 
 from mpiens.layout import Layout
 from mpiens.record import Params
+from mpiens.reports import Report
 from mpiens.trial import TrialState
 
 
@@ -93,6 +96,7 @@ class Setup:
         run_dir: Run directory, absolute.
         group_timeout_s: How long members of a group may disagree that a trial has ended, once one has failed.
         trial_timeout_s: Time limit of a trial, or None: there is none, or the model keeps it.
+        prunes: The run has a pruner, which trials may ask.
     """
 
     layout: Layout
@@ -102,6 +106,7 @@ class Setup:
     run_dir: str
     group_timeout_s: float
     trial_timeout_s: float | None = None
+    prunes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +195,7 @@ class Result(NamedTuple):
         error: Cause of a failure, one line; empty otherwise.
         retry: The cause may pass, so that another attempt makes sense.
         record: The packed `TrialRecord`; empty for a failure, which the driver may want to try again.
+        reports: What the trial has reported while it ran.
     """
 
     number: int
@@ -201,6 +207,7 @@ class Result(NamedTuple):
     error: str
     retry: bool
     record: bytes
+    reports: tuple[Report, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +216,35 @@ class Results:
 
     group: int
     results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A trial asks whether it should be given up.
+
+    Attributes:
+        group: The group that runs it.
+        number: The trial.
+        attempt: Which dispatch of it.
+        call: How many questions there were in it, this one included.
+        reports: Steps and values since the question before.
+    """
+
+    group: int
+    number: int
+    attempt: int
+    call: int
+    reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to `Reported`."""
+
+    number: int
+    attempt: int
+    call: int
+    is_pruned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,4 +287,18 @@ class RankLost:
     rank: int
 
 
-Message = RankLost | Setup | Ready | SetupFailed | Assign | Results | GroupStuck | Alive | Hurry | Shutdown | Left
+Message = (
+    RankLost
+    | Setup
+    | Ready
+    | SetupFailed
+    | Assign
+    | Results
+    | Reported
+    | Verdict
+    | GroupStuck
+    | Alive
+    | Hurry
+    | Shutdown
+    | Left
+)

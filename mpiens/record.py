@@ -14,6 +14,7 @@ import msgpack
 import numpy as np
 
 from mpiens.errors import StoreError, TrialError
+from mpiens.reports import Report
 from mpiens.trial import TrialState
 
 Value = bool | int | float | str | np.ndarray
@@ -45,6 +46,7 @@ class TrialRecord(NamedTuple):
         values: Value of each objective; empty unless COMPLETE.
         results: Everything else that the model returned.
         history: Attempts that have failed, as `mpiens.history` writes them.
+        reports: What it has reported while it ran, in the order of the steps.
     """
 
     number: int
@@ -59,6 +61,7 @@ class TrialRecord(NamedTuple):
     values: dict[str, float]
     results: dict[str, Value]
     history: str = ""
+    reports: tuple[Report, ...] = ()
 
 
 def encode(record: TrialRecord) -> bytes:
@@ -76,6 +79,8 @@ def decode(data: bytes) -> TrialRecord:
     try:
         number, state, *rest = msgpack.unpackb(data, ext_hook=_unpack_special, strict_map_key=False)
         record = TrialRecord(number, TrialState(state), *rest)
+        if record.reports:
+            record = record._replace(reports=tuple([(int(step), float(value)) for step, value in record.reports]))
         sound = isinstance(record.number, int) and isinstance(record.results, dict) and isinstance(record.history, str)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise StoreError(f"not a trial record: {error}") from error

@@ -29,10 +29,13 @@ from mpiens.messages import (
     Results,
     Setup,
     SetupFailed,
+    Verdict,
 )
 from mpiens.models.base import GroupContext, Model, Trial
 from mpiens.models.loading import describe_exception
+from mpiens.pruning import Pruning
 from mpiens.record import TrialRecord, encode, objective_values, plain_results
+from mpiens.reports import results_of_pruned
 from mpiens.softstop import SoftStop
 from mpiens.trial import TrialState, trial_seed
 from mpiens.watchdog import TimeUp, Watchdog, timed_out
@@ -62,6 +65,8 @@ class GroupMember:
 
     Attributes:
         soft_stop: Answers `Trial.should_stop`.
+        pruning: Answers `Trial.should_prune`.
+        has_pruned: The model has given up the last trial here.
     """
 
     def __init__(
@@ -81,6 +86,10 @@ class GroupMember:
         self._watchdog = watchdog
         sheltered = None if watchdog is None else watchdog.sheltered
         self.soft_stop = SoftStop(link.consult, setup.trial_timeout_s, setup.group_timeout_s, sheltered)
+        self.pruning = Pruning(
+            context.index, context.world_rank, link.consult, setup.prunes, setup.group_timeout_s, sheltered
+        )
+        self.has_pruned = False
         self._trial: Trial | None = None
 
     @property
@@ -140,8 +149,12 @@ class GroupMember:
         """Run the model here; what it returned, or why it failed."""
         number = assignment.number
         params = self.setup.model.fixed | assignment.params
-        trial = Trial(self.context, number, assignment.attempt, seed, params, self.soft_stop.ask)
+        reports = self.pruning.begin(assignment)
+        trial = Trial(
+            self.context, number, assignment.attempt, seed, params, self.soft_stop.ask, self.pruning.ask, reports
+        )
         self.soft_stop.begin(assignment)
+        self.has_pruned = False
         self._label(number)
         guard.mark(number, assignment.attempt)
         self._trial = trial
@@ -155,7 +168,12 @@ class GroupMember:
             _log_traceback(error)
             return None, Failure(timed_out(self.setup.trial_timeout_s or 0.0))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            return None, failure_of(error, self.setup.model.folder)
+            results = results_of_pruned(error)
+            if results is None:
+                return None, failure_of(error, self.setup.model.folder)
+            self.has_pruned = True
+            trial.note_exit()
+            return results, None
         return returned, None
 
     def agree(self, assignment: Assignment, failure: Failure | None) -> list[Failure | None] | GroupStuck:
@@ -226,6 +244,9 @@ class GroupRoot:
         if isinstance(message, Hurry):
             self._member.soft_stop.hurry()
             return
+        if isinstance(message, Verdict):
+            self._member.pruning.deliver(message)
+            return
         if not isinstance(message, Assign):
             raise ProtocolError(f"group {self._context.index} cannot handle {type(message).__name__}")
         self._queue.extend(message.assignments)
@@ -278,6 +299,7 @@ class GroupRoot:
         member.clear()
         values: dict[str, float] = {}
         record = b""
+        state = TrialState.PRUNED if member.has_pruned else TrialState.COMPLETE
         if failure is None:
             try:
                 values, record = self._record(assignment, seed, returned, started_s, elapsed_s)
@@ -289,13 +311,14 @@ class GroupRoot:
         return Result(
             assignment.number,
             assignment.attempt,
-            TrialState.COMPLETE if failure is None else TrialState.FAIL,
+            state if failure is None else TrialState.FAIL,
             tuple(values.values()),
             started_s,
             elapsed_s,
             "" if failure is None else failure.text,
             failure is not None and failure.retry,
             record,
+            member.pruning.made,
         )
 
     def _blame(self, failures: list[Failure | None]) -> Failure | None:
@@ -324,10 +347,15 @@ class GroupRoot:
             expected = f"a dict with {', '.join(map(repr, names))}" if names else "a dict of results by name"
             raise TrialError(f"the model returned None; expected {expected}")
         results = plain_results(returned)
-        values = objective_values(names, results)
+        values: dict[str, float] = {}
+        if self._member.has_pruned:
+            # What it has by now of an objective is not the trial's value.
+            results = {name: value for name, value in results.items() if name not in names}
+        else:
+            values = objective_values(names, results)
         record = TrialRecord(
             assignment.number,
-            TrialState.COMPLETE,
+            TrialState.PRUNED if self._member.has_pruned else TrialState.COMPLETE,
             assignment.attempt,
             self._context.index,
             seed,
@@ -338,5 +366,6 @@ class GroupRoot:
             values,
             results,
             assignment.history,
+            self._member.pruning.made,
         )
         return values, encode(record)

@@ -98,6 +98,10 @@ def _optuna(results: Results, path: Path) -> None:
     values = [results[name] for name in results.directions]
     limits = [results[name] for name in results.constraints]
     notes = {n: v for n in results.names if isinstance(v := results[n], np.ndarray) and v.ndim == 1}
+    reports = {
+        number: dict(zip(t["step"].tolist(), t["value"].tolist(), strict=True))
+        for number, t in results.reports().groupby("number")
+    }
     rows = []
     for index, (point, line) in enumerate(zip(results.points(), results.trials.to_dict("records"), strict=True)):
         is_complete = line["state"] == "COMPLETE"
@@ -112,6 +116,7 @@ def _optuna(results: Results, path: Path) -> None:
                 float(line["started_s"]),
                 float(line["elapsed_s"]),
                 {"mpiens number": int(line["number"]), **told},
+                reports.get(line["number"], {}),
             )
         )
     path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from mpiens.models.import_check import check_import
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.report import words
 from mpiens.runtime.order import Order
-from mpiens.runtime.prepare import absolute_target, make_sampler, place_of, read_spec
+from mpiens.runtime.prepare import absolute_target, make_pruner, make_sampler, place_of, read_spec
 from mpiens.runtime.resume import holds_run
 from mpiens.spec import LoadedSpec
 
@@ -31,6 +31,7 @@ def validate(spec: Path, ranks: int | None, output: Path | None, overrides: tupl
     order = Order(spec, output, overrides=overrides)
     loaded = read_spec(order)
     sampler = make_sampler(loaded)
+    make_pruner(loaded)
     click.echo(f"spec      {loaded.spec.name}: {words.count(sampler.total, 'trial')}, {_searched(loaded)}")
     try:
         click.echo(f"model     {_check_model(loaded)}")

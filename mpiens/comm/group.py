@@ -101,13 +101,14 @@ class GroupLink:
             return [failure]
         return self._collect(failure, timeout_s, number, phase, waiting, has_exited)
 
-    def consult(self, question: Question, decide: Callable[[], bool], timeout_s: float) -> bool:
+    def consult(self, question: Question, decide: Callable[[], bool], timeout_s: float, decide_s: float = 0.0) -> bool:
         """Have the root decide something. To be called on every rank of the group alike.
 
         Args:
             question: The same everywhere.
             decide: Called on the root, when all have asked.
             timeout_s: Bound of the wait for the others.
+            decide_s: How long the root may take to decide after that.
 
         Returns:
             The root's answer, on every rank.
@@ -120,7 +121,7 @@ class GroupLink:
             return decide()
         if self.rank:
             self._send(0, _ASKED, tuple(question))
-            return self._await_word(0, _ANSWERED, question, timeout_s)
+            return self._await_word(0, _ANSWERED, question, timeout_s + decide_s)
         end_s = time.monotonic() + timeout_s
         for member in range(1, self.size):
             self._await_word(member, _ASKED, question, max(0.0, end_s - time.monotonic()))
@@ -179,7 +180,9 @@ class GroupLink:
             if failed_s is not None and now_s - failed_s > timeout_s:
                 missing = sorted(set(range(self.size)) - set(failures))
                 causes = [found.text for found in failures.values() if found is not None]
-                cause = f"had failed: {causes[0]}" if causes else "had ended the script by sys.exit()"
+                cause = (
+                    f"had failed: {causes[0]}" if causes else "had ended the trial early, by sys.exit() or TrialPruned"
+                )
                 raise WaitTimeout(
                     self._world_rank,
                     f"waiting for member {', '.join(map(str, missing))} of the group to end {phase}",

@@ -20,11 +20,13 @@ from mpiens.messages import (
     Left,
     Message,
     Ready,
+    Reported,
     Result,
     Results,
     Setup,
     SetupFailed,
     Shutdown,
+    Verdict,
 )
 from mpiens.trial import TrialState
 
@@ -67,7 +69,18 @@ def _fields(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names)
 
 
-_PLAIN: tuple[type[Any], ...] = (Setup, Ready, SetupFailed, GroupStuck, Alive, Hurry, Shutdown, Left)
+_PLAIN: tuple[type[Any], ...] = (
+    Setup,
+    Ready,
+    SetupFailed,
+    Reported,
+    Verdict,
+    GroupStuck,
+    Alive,
+    Hurry,
+    Shutdown,
+    Left,
+)
 _PACK: dict[type[Any], tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     Assign: ("Assign", _pack_assign),
     Results: ("Results", _pack_results),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mpiens.messages import Assignment
+from mpiens.messages import Assignment, Reported
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
 
@@ -65,6 +65,13 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """Ask the pruner, and let the group know."""
+
+    question: Reported
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Make everything so far durable."""
 
@@ -89,4 +96,4 @@ class Shutdown:
     is_usage: bool = False
 
 
-Action = Ask | Dispatch | RecordFailure | NoteRetry | Tell | Checkpoint | Hurry | Shutdown
+Action = Ask | Dispatch | RecordFailure | NoteRetry | Tell | Judge | Checkpoint | Hurry | Shutdown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpiens.messages import Result
+from mpiens.messages import Reported, Result
 from mpiens.record import Params
 
 
@@ -57,6 +57,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Questioned:
+    """A group asks whether its trial is to be given up.
+
+    Attributes:
+        question: What the trial has reported, and which trial it is.
+    """
+
+    question: Reported
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passes.
 
@@ -86,4 +97,4 @@ class Idle:
     """Nothing has happened: time to ask ahead. Worth saying when `Driver.wants_point`."""
 
 
-Event = GroupReady | GroupLost | Asked | Stored | Failed | Tick | StopRequested | Idle
+Event = GroupReady | GroupLost | Asked | Stored | Failed | Questioned | Tick | StopRequested | Idle

@@ -11,9 +11,31 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, Hurry, NoteRetry, RecordFailure, Shutdown, Tell
+from mpiens.driver.actions import (
+    Action,
+    Ask,
+    Checkpoint,
+    Dispatch,
+    Hurry,
+    Judge,
+    NoteRetry,
+    RecordFailure,
+    Shutdown,
+    Tell,
+)
 from mpiens.driver.config import DriverConfig, Phase
-from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
+from mpiens.driver.events import (
+    Asked,
+    Event,
+    Failed,
+    GroupLost,
+    GroupReady,
+    Idle,
+    Questioned,
+    StopRequested,
+    Stored,
+    Tick,
+)
 from mpiens.driver.live import Group, LiveTrial
 from mpiens.driver.queueing import DEEPEST_QUEUE, Durations
 from mpiens.driver.start import Start
@@ -79,6 +101,7 @@ class Driver:
         self._handlers: dict[type[Any], Callable[[Any, list[Action]], None]] = {
             Stored: self._on_stored,
             Failed: self._on_failed,
+            Questioned: self._on_questioned,
             Asked: self._on_asked,
             GroupReady: self._on_group_ready,
             GroupLost: self._on_group_lost,
@@ -243,7 +266,7 @@ class Driver:
             count(result, trial.params, goals)
             if state is TrialState.COMPLETE:
                 took(result.elapsed_s)
-            told.append(FinishedTrial(number, state, result.values))
+            told.append(FinishedTrial(number, state, result.values, reports=result.reports))
         self._release(event.group, event.results)
         if not told:
             return
@@ -266,6 +289,13 @@ class Driver:
             self._give_up_attempt(
                 trial, event.group, result.error, result.retry, result.started_s, result.elapsed_s, actions
             )
+
+    def _on_questioned(self, event: Questioned, actions: list[Action]) -> None:
+        asked = event.question
+        trial = self._live.get(asked.number)
+        # Nobody waits for an answer about an attempt that has been given up.
+        if trial is not None and trial.is_at(asked.group, asked.attempt):
+            actions.append(Judge(asked))
 
     def _on_tick(self, event: Tick, actions: list[Action]) -> None:
         self._start_s = event.now_s if self._start_s is None else self._start_s

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol, SupportsFloat, SupportsIndex
 
-from mpiens.errors import TrialError
 from mpiens.record import Params
+from mpiens.reports import Report, Reports
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -50,6 +50,8 @@ class Trial:
         seed: int,
         params: Params,
         ask_stop: Callable[[], bool] | None = None,
+        ask_prune: Callable[[], bool] | None = None,
+        reports: Reports | None = None,
     ) -> None:
         self.params = params
         self.number = number
@@ -57,6 +59,8 @@ class Trial:
         self.seed = seed
         self.comm = context.comm
         self._ask_stop = ask_stop
+        self._ask_prune = ask_prune
+        self._reports = Reports() if reports is None else reports
         self._has_exited = False
         self._run_dir = context.run_dir
 
@@ -76,21 +80,42 @@ class Trial:
         directory.mkdir(parents=True, exist_ok=True)
         return directory
 
-    def report(self, value: float, step: int) -> NoReturn:  # noqa: ARG002 - the interface of later versions
-        """Not available in this version: pruning.
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """What was reported here so far: steps and values, in the order of the steps."""
+        return tuple(self._reports.made)
+
+    def report(self, value: SupportsFloat, step: SupportsIndex) -> None:
+        """Note how good the trial is by now. It is kept with the trial's results, and a pruner goes by it.
+
+        That costs nothing but memory: it is sent with the next `should_prune`, or with the trial's results. What the
+        group's root reports counts; a call on another rank of the group is allowed and changes nothing.
+
+        Args:
+            value: In the terms of the objective, but of what was simulated so far. NaN is allowed.
+            step: How far the trial is, a whole number from 0 on. Steps grow from call to call; a step that was reported
+                before keeps its value. Pruners compare trials at equal steps.
 
         Raises:
-            TrialError: Always.
+            TrialError: The value or the step is none.
         """
-        raise TrialError("trial.report: this version of mpiens does not prune; remove the call")
+        self._reports.add(value, step)
 
-    def should_prune(self) -> NoReturn:
-        """Not available in this version: pruning.
+    def should_prune(self) -> bool:
+        """True when the trial should be given up, because what it has reported is worse than what others had by then.
+
+        Then raise `mpiens.TrialPruned`, on every rank of the group: the trial is PRUNED and has no objective. Results
+        that are given with it, ``TrialPruned({"rate": 3.0})``, are kept. A model that returns as usual is COMPLETE,
+        even after this was True. Without ``search.pruner`` in the spec it is always False.
+
+        Every rank of the group must call it, equally often, and all get the same answer, which the driver gives. A call
+        waits for the other ranks, at most ``limits.group_timeout``, then for the driver, at most ten minutes.
 
         Raises:
-            TrialError: Always.
+            TrialError: A rank of the group has ended the trial without calling it.
+            WaitTimeout: A rank of the group has not called it in time, or the driver has not answered.
         """
-        raise TrialError("trial.should_prune: this version of mpiens does not prune; remove the call")
+        return self._ask_prune is not None and self._ask_prune()
 
     def should_stop(self) -> bool:
         """True when the model should return what it has: it will be ended soon.

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex
 
 from mpiens.errors import InstallationError, ModelError, TrialError
 from mpiens.models import dotted
+from mpiens.models.base import Trial
 
 HOST = 0
 
@@ -59,10 +60,19 @@ class Session:
         number: The trial's.
         directory: Its folder, not made yet.
         seed: Replaces every seed in the configuration's `seeds`, unless a parameter sets it; None: they stay.
+        trial: Takes what the script reports.
     """
 
-    def __init__(self, params: Mapping[str, Any], number: int, directory: Path, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        number: int,
+        directory: Path,
+        seed: int | None = None,
+        trial: Trial | None = None,
+    ) -> None:
         self.params = dict(params)
+        self.trial = trial
         self._seed = seed
         self.results: dict[str, object] = {}
         self.has_sent = False
@@ -207,6 +217,16 @@ class Comm:
             TrialError: Always.
         """
         raise TrialError("comm.recv is not available: a trial gets its parameters through cfg.update()")
+
+    def report(self, value: SupportsFloat, step: SupportsIndex) -> None:
+        """As `mpiens.models.base.Trial.report`; without a trial nothing happens."""
+        if self.session is not None and self.session.trial is not None:
+            self.session.trial.report(value, step)
+
+    def should_prune(self) -> bool:
+        """As `mpiens.models.base.Trial.should_prune`, on every rank of the group; without a trial False."""
+        trial = None if self.session is None else self.session.trial
+        return trial is not None and trial.should_prune()
 
     def close(self) -> None:
         """Nothing to do."""

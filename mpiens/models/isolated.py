@@ -10,13 +10,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mpiens.errors import AttemptError, InstallationError, ModelError, MpiensError, SpecError, TrialError
+from mpiens.errors import AttemptError, InstallationError, ModelError, MpiensError, SpecError, TrialError, TrialPruned
 from mpiens.keeper.client import Keeper
 from mpiens.keeper.frames import parse_frame
 from mpiens.messages import ModelSettings
 from mpiens.models.base import GroupContext, Trial
 from mpiens.models.readings import describe_status
 from mpiens.record import decode
+from mpiens.trial import TrialState
 
 FORK_SERVER = "mpiens.runtime.fork_server"
 
@@ -50,6 +51,7 @@ class IsolatedModel:
         """Run the trial in a child.
 
         Raises:
+            TrialPruned: The model has given it up there.
             TrialError: It failed there, or the child did not live to tell.
         """
         if not self._keeper.is_running:
@@ -74,7 +76,14 @@ class IsolatedModel:
             raise AttemptError(f"the trial's process: {how}") from None
         if told["error"] is not None:
             raise (AttemptError if told["retry"] else TrialError)(told["error"])
-        return None if told["record"] is None else decode(told["record"]).results
+        if told["record"] is None:
+            return None
+        record = decode(told["record"])
+        for step, value in record.reports:
+            trial.report(value, step)
+        if record.state is TrialState.PRUNED:
+            raise TrialPruned(record.results)
+        return record.results
 
     def clear(self) -> None:
         """Nothing is left."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from mpiens.errors import ModelError, SpecError, TrialError
+from mpiens.errors import ModelError, SpecError, TrialError, TrialPruned
 from mpiens.messages import ModelSettings
 from mpiens.models import batchtools, neuron
 from mpiens.models.base import GroupContext, Trial
@@ -77,13 +77,14 @@ class NetpyneModel:
         """Run the script with the trial's parameters.
 
         Raises:
+            TrialPruned: The script has given the trial up; with what it had sent by then.
             TrialError: The script sent nothing, or ended by sys.exit, or a parameter is not in its configuration.
         """
         if self._code is None or self._comm is None:
             raise AssertionError("setup() comes before run()")
         self._has_failed = True
         seed = trial.seed if self._settings.seeds else None
-        session = batchtools.Session(trial.params, trial.number, self._trials_dir / str(trial.number), seed)
+        session = batchtools.Session(trial.params, trial.number, self._trials_dir / str(trial.number), seed, trial)
         batchtools.comm.session = session
         seed_globals(trial.seed)
         try:
@@ -97,6 +98,9 @@ class NetpyneModel:
             self._take_results(session, trial)
             if not session.has_sent and trial.comm.Get_rank() == 0:
                 raise TrialError("the script ended with sys.exit() before it sent results") from error
+        except TrialPruned as error:
+            _forget_frames(error)
+            raise TrialPruned({**session.results, **error.results}) from None
         except BaseException as error:
             _forget_frames(error)
             raise

@@ -13,11 +13,34 @@ from mpiens import guard
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.base import Envelope, Transport
 from mpiens.driver import Driver, Start
-from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, Hurry, NoteRetry, RecordFailure, Tell
+from mpiens.driver.actions import Action, Ask, Checkpoint, Dispatch, Hurry, Judge, NoteRetry, RecordFailure, Tell
 from mpiens.driver.actions import Shutdown as EndRun
-from mpiens.driver.events import Asked, Event, Failed, GroupLost, GroupReady, Idle, StopRequested, Stored, Tick
+from mpiens.driver.events import (
+    Asked,
+    Event,
+    Failed,
+    GroupLost,
+    GroupReady,
+    Idle,
+    Questioned,
+    StopRequested,
+    Stored,
+    Tick,
+)
 from mpiens.errors import MpiensError, ProtocolError, StoreError
-from mpiens.messages import Alive, Assign, GroupStuck, Message, RankLost, Ready, Result, Results, SetupFailed
+from mpiens.messages import (
+    Alive,
+    Assign,
+    GroupStuck,
+    Message,
+    RankLost,
+    Ready,
+    Reported,
+    Result,
+    Results,
+    SetupFailed,
+    Verdict,
+)
 from mpiens.messages import Hurry as HurryUp
 from mpiens.record import TrialRecord, encode
 from mpiens.runtime.logbook import Logbook
@@ -87,6 +110,7 @@ class Drive:
             RecordFailure: self._record_failure,
             NoteRetry: self._note_retry,
             Tell: self._tell,
+            Judge: self._judge,
             Checkpoint: self._checkpoint,
             Hurry: self._hurry,
             EndRun: self._note_end,
@@ -155,6 +179,10 @@ class Drive:
             self._handle(events)
         self._do_chore()
 
+    def hear(self, message: Message) -> None:
+        """Take in a message at once, of a trial that runs in this rank."""
+        self._handle([self._translate(message)])
+
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def _receive(self) -> list[Event]:
@@ -219,6 +247,8 @@ class Drive:
             self._stuck = True
             self._observer.warned(f"group {message.group} is lost at trial {message.number}: {message.error}")
             return GroupLost(message.group, message.error, message.number)
+        if isinstance(message, Reported):
+            return Questioned(message)
         raise ProtocolError(f"the driver cannot handle {type(message).__name__}")
 
     def _tick(self, now_s: float) -> Tick:
@@ -324,6 +354,14 @@ class Drive:
             raise
         except Exception as error:
             raise MpiensError(f"the sampler failed while being told: {type(error).__name__}: {error}") from error
+        if self._job.pruner is not None:
+            self._job.pruner.learn(action.trials)
+
+    def _judge(self, action: Judge) -> None:
+        asked, pruner = action.question, self._job.pruner
+        is_pruned = pruner is not None and pruner.judge(asked.number, asked.attempt, asked.reports)
+        verdict = Verdict(asked.number, asked.attempt, asked.call, is_pruned)
+        self._transport.send(self._roots[asked.group], verdict)
 
     def _checkpoint(self, action: Checkpoint) -> None:  # noqa: ARG002
         self._checkpoint_due = True

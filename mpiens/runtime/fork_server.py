@@ -27,6 +27,7 @@ from mpiens.models.base import GroupContext, Model, Trial
 from mpiens.models.loading import describe_exception
 from mpiens.processes import end_with_parent
 from mpiens.record import TrialRecord, encode, plain_results
+from mpiens.reports import results_of_pruned
 from mpiens.runlog import LOG_NAME, MarkedOutput
 from mpiens.softstop import MARGIN
 from mpiens.trial import TrialState
@@ -120,10 +121,13 @@ class Trials:
             self._context, number, attempt, seed, request["params"], _stops_at(request["begun_s"], request["limit_s"])
         )
         output = MarkedOutput(self._context.world_rank, number) if _is_logged(self._context.run_dir) else None
+        state, returned = TrialState.COMPLETE, None
         try:
             returned = self._model.run(trial)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            return _failed(failure_of(error, self._settings.folder))
+            state, returned = TrialState.PRUNED, results_of_pruned(error)
+            if returned is None:
+                return _failed(failure_of(error, self._settings.folder))
         finally:
             if output is not None:
                 output.close()
@@ -131,7 +135,9 @@ class Trials:
             return {"record": None, "error": None}
         try:
             results = plain_results(returned)
-            record = encode(TrialRecord(number, TrialState.COMPLETE, attempt, 0, seed, 0.0, 0.0, "", {}, {}, results))
+            record = encode(
+                TrialRecord(number, state, attempt, 0, seed, 0.0, 0.0, "", {}, {}, results, reports=trial.reports)
+            )
         except TrialError as error:
             return _failed(Failure(str(error), retry=False))
         except Exception as error:  # noqa: BLE001 - what a model returns may misbehave in any way

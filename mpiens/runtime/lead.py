@@ -135,7 +135,8 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     ledger, kept, warnings = replay(job.run_dir, found.saved, objectives, job.sampler.needs_history)
     deaths, kills = guard.read_deaths(job.run_dir), read_kills(job.run_dir)
     recovered = recover(
-        ledger, store, job.sampler, job.driver.max_attempts, job.driver.goals, job.driver.batch, deaths, kills
+        *(ledger, store, job.sampler, job.driver.max_attempts, job.driver.goals, job.driver.batch, deaths, kills),
+        pruner=job.pruner,
     )
     for warning in (*warnings, *recovered.warnings):
         observer.warned(warning)
@@ -216,7 +217,8 @@ def _run_serially(
                 drive.beat()
 
         transport.connect(root.deliver, work)
-        member.soft_stop.listen = listen
+        member.pruning.say = drive.hear
+        member.pruning.listen = member.soft_stop.listen = listen
         observer.take_terminal(log.terminal)
         view = member.set_up()
         transport.say(view if view is not None else Ready(0))

@@ -26,7 +26,15 @@ from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
-from mpiens.samplers import PastTrial, Sampler, build_sampler, is_adaptive, trials_per_point
+from mpiens.samplers import (
+    PastTrial,
+    Pruner,
+    Sampler,
+    build_pruner,
+    build_sampler,
+    is_adaptive,
+    trials_per_point,
+)
 from mpiens.spec import LoadedSpec, Spec, check_available, check_files, load_spec
 
 if TYPE_CHECKING:
@@ -44,6 +52,7 @@ class Job:
         setup: What workers must know.
         sampler: New; it has yet to be restored where the run goes on.
         driver: What the driver must know.
+        pruner: What stops trials early; new, like the sampler; None: nothing does.
         earlier: The run's checkpoint, when it goes on; None: it is new.
         forms: Of a grid: the forms that its space has had.
         is_forced: Go on with it, whatever its records say of its points.
@@ -56,6 +65,7 @@ class Job:
     setup: Setup
     sampler: Sampler
     driver: DriverConfig
+    pruner: Pruner | None = None
     earlier: Found | None = None
     forms: tuple[Any, ...] = ()
     is_forced: bool = False
@@ -131,7 +141,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     grid = growth.begin(loaded) if earlier is None else growth.go_on(loaded, run_dir, order.force)
     loaded, spec = grid.loaded, loaded.spec
     told = find_earlier(loaded, None if earlier is None else run_dir)
-    sampler = make_sampler(loaded, told)
+    sampler, pruner = make_sampler(loaded, told), make_pruner(loaded)
     try:
         layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     except UsageError:
@@ -161,7 +171,9 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         goals=Goals.of(kinds_of_values(spec)),
         is_adaptive=is_adaptive(spec.search.algorithm),
     )
-    return Job(loaded, run_dir, layout, setup, sampler, config, earlier, grid.forms, order.force, tuple(warnings))
+    return Job(
+        loaded, run_dir, layout, setup, sampler, config, pruner, earlier, grid.forms, order.force, tuple(warnings)
+    )
 
 
 def kinds_of_values(spec: Spec) -> dict[str, str]:
@@ -203,6 +215,18 @@ def make_sampler(loaded: LoadedSpec, told: Sequence[PastTrial] | None = None) ->
         raise error.within(loaded.file, loaded.lines) from error
 
 
+def make_pruner(loaded: LoadedSpec) -> Pruner | None:
+    """The spec's pruner, if it has one.
+
+    Raises:
+        SpecError: It does not take these options; with file and line.
+    """
+    try:
+        return build_pruner(loaded.spec)
+    except SpecError as error:
+        raise error.within(loaded.file, loaded.lines) from error
+
+
 def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
     """What workers must know; compiles the mechanisms."""
     spec, folder = loaded.spec, loaded.folder
@@ -226,7 +250,8 @@ def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
     objectives = tuple(kinds_of_values(spec))
     # A process can be ended from outside; only what runs in a rank needs a watchdog there.
     timeout_s = None if has_own_processes else spec.limits.trial_timeout
-    return Setup(layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout, timeout_s)
+    prunes = spec.search.pruner is not None
+    return Setup(layout, model, objectives, spec.seed, str(run_dir), spec.limits.group_timeout, timeout_s, prunes)
 
 
 def command_settings(spec: Spec, folder: Path) -> CommandSettings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -26,7 +26,7 @@ from mpiens.guard import Death
 from mpiens.history import FailedAttempt, attempts_in, extended
 from mpiens.record import Params
 from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
-from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Sampler
+from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Pruner, Sampler
 from mpiens.store.files import explaining, name_aside
 from mpiens.store.journal import START, read_frames
 from mpiens.store.outcomes import Outcomes
@@ -168,6 +168,7 @@ def recover(
     batch: int = 0,
     deaths: Sequence[Death] = (),
     kills: Mapping[tuple[int, int], str] = MappingProxyType({}),
+    pruner: Pruner | None = None,
 ) -> Recovered:
     """Bring ledger, results and sampler together; the sampler is restored by it.
 
@@ -183,6 +184,7 @@ def recover(
         batch: Size of a generation.
         deaths: How ranks were killed when the process before ended, as far as that is known.
         kills: Causes of the attempts, by trial and attempt, that are known to have ended their process.
+        pruner: New; None: there is none.
 
     Raises:
         UsageError: More trials have been asked for than the run is to have.
@@ -192,6 +194,8 @@ def recover(
     recorded = np.zeros(ledger.asked, dtype=bool)
     recorded[outcomes.numbers] = True
     untold = tuple(_untold(ledger, outcomes))
+    if pruner is not None:
+        _teach(pruner, ledger, outcomes, batch)
     # In generations, results wait to be told; their trials have ended all the same.
     points = {number: sent for number, sent in ledger.open.items() if not recorded[number]}
     charged, is_known = charge(points, deaths, kills)
@@ -249,7 +253,7 @@ def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler
     # All generations but the last had been told before the next was asked for.
     behind = (asked - 1) // batch * batch if batch and new else 0
     late = {trial.number: trial for trial in _untold(ledger, outcomes) if trial.number < behind}
-    past = _past(ledger, trials or [], late) if trials is not None else iter(())
+    past = _past(ledger, outcomes, trials or [], late) if trials is not None else iter(())
     chosen = sampler.restore(Past(asked, lost, past, [(given, number) for number, given in ledger.order.tolist()]))
     if new:
         nothing: Params = {}
@@ -266,17 +270,38 @@ def _untold(ledger: Ledger, outcomes: Outcomes) -> list[FinishedTrial]:
     new = outcomes.numbers >= ledger.asked
     new[~new] = ledger.states[outcomes.numbers[~new]] == 0
     return [
-        FinishedTrial(number, TrialState(state), tuple(values) if state == TrialState.COMPLETE else ())
+        FinishedTrial(
+            number,
+            TrialState(state),
+            tuple(values) if state == TrialState.COMPLETE else (),
+            reports=outcomes.reported(number),
+        )
         for number, state, values in zip(
             outcomes.numbers[new].tolist(), outcomes.states[new].tolist(), outcomes.values[new].tolist(), strict=True
         )
     ]
 
 
-def _past(ledger: Ledger, points: list[Params | None], late: Mapping[int, FinishedTrial]) -> Iterator[PastTrial]:
+def _past(
+    ledger: Ledger, outcomes: Outcomes, points: list[Params | None], late: Mapping[int, FinishedTrial]
+) -> Iterator[PastTrial]:
     for number, point in enumerate(points):
-        ending = ledger.ending(number) if number < ledger.asked else None
+        ending = _ending(ledger, outcomes, number) if number < ledger.asked else None
         yield PastTrial(point, ending or late.get(number))
+
+
+def _ending(ledger: Ledger, outcomes: Outcomes, number: int) -> FinishedTrial | None:
+    """What the sampler was told of a trial."""
+    ending = ledger.ending(number)
+    return None if ending is None else ending._replace(reports=outcomes.reported(number))
+
+
+def _teach(pruner: Pruner, ledger: Ledger, outcomes: Outcomes, batch: int) -> None:
+    """Let the pruner know what it knew before, in the same order."""
+    told = iter(ledger.order[:, 0].tolist())
+    for _, numbers in groupby(told, key=lambda number: number // batch) if batch else ((n, (n,)) for n in told):
+        endings = [_ending(ledger, outcomes, number) for number in numbers]
+        pruner.learn([ending for ending in endings if ending is not None])
 
 
 def _kept_points(ledger: Ledger, results: Results) -> Iterator[Params | None]:

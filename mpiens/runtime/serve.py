@@ -160,7 +160,8 @@ def _take_part(world: World, lifeline: Lifeline, link: GroupLink, member: GroupM
         assert view is not None
         world.transport.send(0, view)
         if isinstance(view, Ready):
-            member.soft_stop.listen = lambda: _listen(lifeline, root, member)
+            member.pruning.say = lambda message: world.transport.send(0, message)
+            member.pruning.listen = member.soft_stop.listen = lambda: _listen(lifeline, root, member)
             _lead_group(lifeline, root)
         root.leave()
         link.flush(LEAVE_TIMEOUT_S)
@@ -176,6 +177,7 @@ def _listen(lifeline: Lifeline, root: GroupRoot, member: GroupMember) -> None:
         root.deliver(message)
     if lifeline.is_over:
         member.soft_stop.hurry()
+        member.pruning.give_up()
 
 
 def _lead_group(lifeline: Lifeline, root: GroupRoot) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpiens.record import Params
-from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Plan, Sampler
+from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Plan, Pruner, Sampler
 from mpiens.samplers.options import check_options
 from mpiens.samplers.repeated import RepeatedSampler
 from mpiens.space import Fixed
-from mpiens.spec.algorithms import WITHOUT_OBJECTIVE
+from mpiens.spec.algorithms import WITHOUT_OBJECTIVE, pruner_named
 
 if TYPE_CHECKING:
     from mpiens.space import Space
@@ -24,7 +24,9 @@ __all__ = [
     "Past",
     "PastTrial",
     "Plan",
+    "Pruner",
     "Sampler",
+    "build_pruner",
     "build_sampler",
     "is_adaptive",
     "trials_per_point",
@@ -135,3 +137,17 @@ def _make(plan: Plan, place: Place) -> Sampler:
     make = getattr(import_module(f"mpiens.samplers.{module}"), kind)
     sampler: Sampler = make(plan, place.space.searchable())
     return sampler
+
+
+def build_pruner(spec: Spec) -> Pruner | None:
+    """The pruner that the spec asks for; None: it has none.
+
+    Raises:
+        SpecError: It does not take these options.
+    """
+    search = spec.search
+    if search.pruner is None:
+        return None
+    from mpiens.samplers.optuna.pruners import OptunaPruner
+
+    return OptunaPruner(pruner_named(search.pruner), tuple(search.objectives.values()), search.batch)

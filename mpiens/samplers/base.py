@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from mpiens.record import Params
+from mpiens.reports import Report
 from mpiens.trial import TrialState
 
 
@@ -25,7 +26,29 @@ class FinishedTrial(NamedTuple):
     state: TrialState
     values: tuple[float, ...]
     constraints: tuple[float, ...] = ()
-    reports: tuple[tuple[int, float], ...] = ()
+    reports: tuple[Report, ...] = ()
+
+
+class Pruner(Protocol):
+    """Says which trials are to be given up while they run.
+
+    There is no state but what was reported and learned: a new one that has learned the same goes on as the old one.
+    """
+
+    def judge(self, number: int, attempt: int, reports: Sequence[Report]) -> bool:
+        """Should this trial be given up?
+
+        Args:
+            number: The trial.
+            attempt: Which dispatch of it; a new one begins anew.
+            reports: Steps and values since the question before.
+
+        Raises:
+            MpiensError: It cannot tell.
+        """
+
+    def learn(self, trials: Sequence[FinishedTrial]) -> None:
+        """These have ended: with generations, a whole one, otherwise in the order in which they ended."""
 
 
 class PastTrial(NamedTuple):

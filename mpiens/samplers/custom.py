@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from mpiens.errors import MpiensError, SpecError
 from mpiens.record import Params
+from mpiens.reports import Report
 from mpiens.samplers.adaptive import AdaptiveSampler, NoMorePoints
 from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.options import arguments, check_options
@@ -28,6 +29,7 @@ class ToldTrial(NamedTuple):
         state: COMPLETE, PRUNED or FAIL.
         values: Objectives in the spec's order; empty unless COMPLETE.
         constraints: Constraints in the spec's order; feasible when none is above 0.
+        reports: What it has reported while it ran: steps and values.
     """
 
     number: int
@@ -35,6 +37,7 @@ class ToldTrial(NamedTuple):
     state: str
     values: tuple[float, ...]
     constraints: tuple[float, ...]
+    reports: tuple[Report, ...] = ()
 
 
 class CustomSampler(AdaptiveSampler):
@@ -105,7 +108,7 @@ class CustomSampler(AdaptiveSampler):
         params = self._points.pop(trial.number, None)
         if params is None:
             return  # Of another space.
-        told = ToldTrial(trial.number, params, trial.state.name, trial.values, trial.constraints)
+        told = ToldTrial(trial.number, params, trial.state.name, trial.values, trial.constraints, trial.reports)
         self._told.append(told)
         if not self.plan.batch:
             self._pass_on()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from mpiens.errors import SpecError
 from mpiens.space.values import nearest
@@ -59,3 +61,31 @@ def check_algorithm(algorithm: str) -> None:
             f"unknown algorithm {algorithm!r}{hint}; known are {', '.join(ALGORITHMS)}, or my_module.py:MySampler",
             key="search.algorithm",
         )
+
+
+PRUNERS = ("median", "percentile", "successive_halving", "hyperband", "patient", "threshold", "nop")
+"""The names that `search.pruner` may have."""
+
+WITHOUT_DIRECTION = ("threshold", "nop")
+"""Pruners that do not ask which of two values is better."""
+
+
+def pruner_named(asked: str | Mapping[str, Any], key: str = "search.pruner") -> Mapping[str, Any]:
+    """The pruner's name and options, as a mapping.
+
+    Args:
+        asked: As in the spec: a name, or a mapping of the name and the options.
+        key: Where it stands.
+
+    Raises:
+        SpecError: There is no such pruner.
+    """
+    pruner: Mapping[str, Any] = {"name": asked} if isinstance(asked, str) else asked
+    if "name" not in pruner:
+        raise SpecError(f"name is missing: one of {', '.join(PRUNERS)}", key=key)
+    name = pruner["name"]
+    if name not in PRUNERS:
+        found = nearest(name, PRUNERS) if isinstance(name, str) else ""
+        place = key if isinstance(asked, str) else f"{key}.name"
+        raise SpecError(f"unknown pruner {name!r}{found}; known are {', '.join(PRUNERS)}", key=place)
+    return pruner

@@ -16,10 +16,7 @@ from mpiens.spec.schema import Spec
 
 ALGORITHMS_BUILT = tuple(name for name in ALGORITHMS if name not in ("ax", "hebo"))
 
-UNAVAILABLE_KEYS = (
-    "model.reuse",
-    "search.pruner",
-)
+UNAVAILABLE_KEYS = ("model.reuse",)
 """Refused when they stand in the spec with anything but their default."""
 
 UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {

@@ -8,7 +8,14 @@ from mpiens.errors import SpecError
 from mpiens.space import Fixed, Space
 from mpiens.space.membership import admits
 from mpiens.space.values import nearest, shown
-from mpiens.spec.algorithms import GRIDS, WITHOUT_OBJECTIVE, check_algorithm, is_custom
+from mpiens.spec.algorithms import (
+    GRIDS,
+    WITHOUT_DIRECTION,
+    WITHOUT_OBJECTIVE,
+    check_algorithm,
+    is_custom,
+    pruner_named,
+)
 from mpiens.spec.command_checks import check_command
 from mpiens.spec.schema import COUNTED_BY_SPACE, Spec
 
@@ -27,6 +34,7 @@ def _problems(spec: Spec, space: Space) -> Iterator[SpecError]:
         _check_objectives,
         _check_constraints,
         _check_from,
+        _check_pruner,
         _check_fixed,
         _check_start,
         _check_model,
@@ -76,6 +84,24 @@ def _check_objectives(spec: Spec, _space: Space) -> None:
 def _check_from(spec: Spec, _space: Space) -> None:
     if spec.search.from_ is not None and spec.search.algorithm in WITHOUT_OBJECTIVE:
         raise SpecError(f"{spec.search.algorithm} does not learn from earlier runs; remove it", key="search.from")
+
+
+def _check_pruner(spec: Spec, _space: Space) -> None:
+    search, model = spec.search, spec.model
+    if search.pruner is None:
+        return
+    name = pruner_named(search.pruner)["name"]
+    if len(search.objectives) != 1 and name not in WITHOUT_DIRECTION:
+        raise SpecError(
+            f"{name} compares trials by one objective, found {len(search.objectives) or 'none'}", key="search.pruner"
+        )
+    if model.kind == "command":
+        raise SpecError("a command cannot report while it runs; remove it", key="search.pruner")
+    if model.isolation == "process":
+        raise SpecError(
+            "a trial in a process of its own cannot ask the pruner; remove it, or set isolation: none",
+            key="search.pruner",
+        )
 
 
 def _check_constraints(spec: Spec, _space: Space) -> None:

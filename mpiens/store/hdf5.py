@@ -179,11 +179,9 @@ def is_json_text(node: h5py.Dataset | h5py.Group) -> bool:
 
 def keys(file: h5py.File) -> list[Key]:
     """The columns in this file, in their order."""
-    found = []
+    found: list[Key] = []
     for group in GROUPS:
-        for name, node in file[group].items():
-            if group == "results" or isinstance(node, h5py.Dataset):
-                found.append((group, unescape(name)))
+        found += [(group, unescape(name)) for name in file[group] if f"{group}/{name}" not in GROUPS]
     return found
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpiens.record import Params, TrialRecord
+from mpiens.reports import Report
 from mpiens.store.columns import decode_text, decoded
 from mpiens.store.files import explaining
 from mpiens.store.hdf5 import node_path, opened
 from mpiens.store.segment import Segment, read_rows
-from mpiens.store.table import HISTORY, NUMBER, PARAMS, STATE, TRIALS, VALUES
+from mpiens.store.table import HISTORY, NUMBER, PARAMS, REPORTS, STATE, TRIALS, VALUES
 from mpiens.trial import TrialState
 
 
@@ -27,6 +28,7 @@ class Outcomes:
         values: Objectives in the spec's order, NaN unless COMPLETE, ``[n, objectives]``.
         errors: Cause of each failure by its trial.
         histories: Attempts that have failed, by trial, of trials that had several attempts.
+        reports: What trials have reported, by trial: step and value, float64 ``[k, 2]``.
     """
 
     numbers: np.ndarray
@@ -35,6 +37,12 @@ class Outcomes:
     values: np.ndarray
     errors: Mapping[int, str]
     histories: Mapping[int, str] = field(default_factory=dict)
+    reports: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def reported(self, number: int) -> tuple[Report, ...]:
+        """What a trial has reported, in the order of the steps."""
+        found = self.reports.get(number)
+        return () if found is None else tuple([(int(step), value) for step, value in found.tolist()])
 
 
 def read_outcomes(segment: Segment, objectives: Sequence[str]) -> Outcomes:
@@ -61,7 +69,13 @@ def read_outcomes(segment: Segment, objectives: Sequence[str]) -> Outcomes:
         if len(again) and node_path(HISTORY) in file:
             texts = file[node_path(HISTORY)][()][rows[again]]
             histories = dict(zip(numbers[again].tolist(), decode_text(texts).tolist(), strict=True))
-    return Outcomes(numbers, attempts, states, values, errors, histories)
+        reports = {}
+        if REPORTS in segment.forms:
+            found = read_rows(file, segment, REPORTS, rows)
+            absent = set(found.missing.tolist())
+            pairs = zip(numbers.tolist(), decoded(found), strict=True)
+            reports = {number: data for row, (number, data) in enumerate(pairs) if row not in absent}
+    return Outcomes(numbers, attempts, states, values, errors, histories, reports)
 
 
 def outcomes_of(records: Mapping[int, TrialRecord], objectives: Sequence[str]) -> Outcomes:
@@ -76,6 +90,7 @@ def outcomes_of(records: Mapping[int, TrialRecord], objectives: Sequence[str]) -
         np.array(rows, dtype=float).reshape(len(found), len(objectives)),
         {record.number: record.error for record in found if record.state is TrialState.FAIL},
         {record.number: record.history for record in found if record.attempt > 1},
+        {record.number: np.array(record.reports) for record in found if record.reports},
     )
 
 
@@ -90,6 +105,7 @@ def join_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
         np.concatenate([part.values for part in parts])[order],
         {number: error for part in parts for number, error in part.errors.items()},
         {number: history for part in parts for number, history in part.histories.items()},
+        {number: reports for part in parts for number, reports in part.reports.items()},
     )
 
 

@@ -27,7 +27,7 @@ from mpiens.store.hdf5 import Facts, is_json_text, keys, node_path, read_facts
 from mpiens.store.segment import bare
 from mpiens.store.shown import Shown, SourceGone, shown
 from mpiens.store.spikes import has_spikes, spike_table
-from mpiens.store.table import HISTORY, NUMBER, PARAMS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
+from mpiens.store.table import HISTORY, NUMBER, PARAMS, REPORTS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +196,8 @@ class Results:
             StoreError: pandas is not installed, or the file cannot be read.
         """
         pandas = _analysis_library("pandas")
-        columns = self._read(lambda shown: {key: self._column(shown, key) for key in self._keys if key[0] != RESULTS})
+        wanted = [key for key in self._keys if key[0] != RESULTS and key != REPORTS]
+        columns = self._read(lambda shown: {key: self._column(shown, key) for key in wanted})
         names = {value: name for name, value in STATES.items()}
         frame = {
             "number": columns[NUMBER].data,
@@ -233,6 +234,27 @@ class Results:
             dict.fromkeys(("started_s", "elapsed_s"), "float64"),
         )
         return made.astype(whole | real)
+
+    def reports(self, trial: int | None = None) -> pd.DataFrame:
+        """What trials reported while they ran: a row a report, by trial and step, with number, step, value.
+
+        Args:
+            trial: Of this trial alone.
+
+        Raises:
+            StoreError: pandas is not installed, or the file cannot be read.
+        """
+        pandas = _analysis_library("pandas")
+        parts = [np.zeros((0, 3))]
+        if REPORTS in self._keys:
+            found = decoded(self._read(functools.partial(self._column, key=REPORTS)))
+            for number, data in zip(self._numbers.tolist(), found, strict=True):
+                if trial is None or trial == number:
+                    rows = np.reshape(data, (-1, 2))
+                    rows = rows[~np.isnan(rows[:, 0])]  # of trials that reported nothing
+                    parts.append(np.column_stack([np.full(len(rows), number), rows]))
+        made: pd.DataFrame = pandas.DataFrame(np.concatenate(parts), columns=["number", "step", "value"])
+        return made.astype({"number": "int64", "step": "int64"})
 
     def spikes(self, trial: int) -> pd.DataFrame:
         """Spikes of one trial: columns ``t_ms``, ``gid`` and, where it is known, ``pop``; a row a spike, by time.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from mpiens.history import MOST_BYTES
 from mpiens.record import TrialRecord
 from mpiens.store.columns import MISSING, Column, Form, column, fixed_column, text_column
@@ -20,6 +22,7 @@ GROUPS = (TRIALS, PARAMS, VALUES, RESULTS)
 NUMBER: Key = (TRIALS, "number")
 STATE: Key = (TRIALS, "state")
 HISTORY: Key = (TRIALS, "history")
+REPORTS: Key = (TRIALS, "reports")
 
 STATES = {state.name: int(state) for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)}
 """Members of the enumeration in /trials/state."""
@@ -52,6 +55,8 @@ def columns(
     yield (TRIALS, "elapsed_s"), fixed_column((record.elapsed_s for record in records), "f8")
     yield (TRIALS, "error"), text_column((record.error for record in records), MOST_ERROR_BYTES)
     yield HISTORY, text_column((record.history for record in records), MOST_BYTES)
+    if any(record.reports for record in records):  # most runs report nothing
+        yield REPORTS, column([np.array(record.reports) if record.reports else MISSING for record in records])
     for name in _names(parameters, (record.params for record in records)):
         yield (PARAMS, name), column([record.params.get(name, MISSING) for record in records], strict=True)
     complete = [record.values if record.state is TrialState.COMPLETE else {} for record in records]
@@ -63,7 +68,7 @@ def columns(
 
 def absent_form(key: Key) -> Form:
     """Form of a column in a part of the run that does not have it."""
-    return Form(has_missing=key[0] in (PARAMS, RESULTS) or key == HISTORY, strict=key[0] == PARAMS)
+    return Form(has_missing=key[0] in (PARAMS, RESULTS) or key in (HISTORY, REPORTS), strict=key[0] == PARAMS)
 
 
 def _names(declared: Iterable[str], mappings: Iterable[Mapping[str, object]]) -> list[str]:

@@ -55,6 +55,7 @@ class Walk:
         ("bayesopt", {"options": {"init_points": 5}}, 8),
         ("hyperopt", {}, 24),
         ("pymoo", {"batch": 8}, 24),
+        ("bohb", {}, 24),
         ("own.py:Walk", {"options": {"width": 0.5}}, 24),
     ],
 )
@@ -83,7 +84,6 @@ BAD = {
     "hyperot": ["search.algorithm", "did you mean 'hyperopt'?"],
     "own.py:Wolk": ["search.algorithm", "has no 'Wolk'", "did you mean 'Walk'?"],
     "owm.py:Walk": ["search.algorithm", "no such file"],
-    "bohb": ["search.pruner"],
 }
 
 

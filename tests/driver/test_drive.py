@@ -64,6 +64,7 @@ def drive_of(lists: Lists, folder: Path, trials: int) -> Drive:
         layout=plan(5, 2),
         driver=DriverConfig(total=trials, groups=2, max_attempts=2),
         sampler=lists,
+        pruner=None,
         run_dir=folder,
         setup=SimpleNamespace(seed=1, objectives=("loss",)),
         loaded=SimpleNamespace(spec=SimpleNamespace(name="small")),

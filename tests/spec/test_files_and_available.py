@@ -79,7 +79,6 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
     ("override", "key"),
     [
         ("model={netpyne: init.py, reuse: true}", "model.reuse"),
-        (SEARCH + "pruner: median}", "search.pruner"),
         ("store.writers=1", "store.writers"),
     ],
 )

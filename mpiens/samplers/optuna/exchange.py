@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import optuna
@@ -31,6 +33,7 @@ class Row(NamedTuple):
         started_s: Start, in seconds since 1970 (UTC).
         elapsed_s: How long it ran.
         notes: What else is known of it, plain values by name.
+        reports: What it has reported: value by step.
     """
 
     state: str
@@ -40,6 +43,7 @@ class Row(NamedTuple):
     started_s: float
     elapsed_s: float
     notes: Mapping[str, Any]
+    reports: Mapping[int, float] = MappingProxyType({})
 
 
 def write_study(path: Path, name: str, directions: Mapping[str, str], space: Space, rows: Sequence[Row]) -> None:
@@ -67,15 +71,21 @@ def _trial(number: int, row: Row, distributions: Mapping[str, BaseDistribution])
         trial_id=number,
         state=TrialState[row.state],
         value=None,
-        values=list(row.values) or None,
+        values=_values(row),
         datetime_start=start,
         datetime_complete=datetime.fromtimestamp(row.started_s + row.elapsed_s),
         params=drawn,
         distributions={name: distributions[name] for name in drawn},
         user_attrs=dict(row.notes),
         system_attrs={"constraints": list(row.constraints)} if row.constraints else {},
-        intermediate_values={},
+        intermediate_values=dict(row.reports),
     )
+
+
+def _values(row: Row) -> list[float] | None:
+    """The objectives; as in Optuna, the last report stands for that of a trial that was pruned."""
+    last = row.reports[max(row.reports)] if row.state == "PRUNED" and row.reports else math.nan
+    return list(row.values) or ([last] if math.isfinite(last) else None)
 
 
 def _distributions(space: Space, points: Sequence[Params]) -> dict[str, BaseDistribution]:

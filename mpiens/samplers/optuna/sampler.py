@@ -10,6 +10,7 @@ doi:10.1145/3292500.3330701.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 
@@ -159,7 +160,7 @@ class OptunaSampler(AdaptiveSampler):
         if trial.values:
             return (0.0, self._sign[0] * trial.values[0])
         step, value = trial.reports[-1]
-        return (1.0, -step, self._sign[0] * value)
+        return (1.0, -step, float("inf") if math.isnan(value) else self._sign[0] * value)
 
     def _show(self) -> None:
         """Hide what is too much."""

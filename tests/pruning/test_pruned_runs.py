@@ -1,0 +1,165 @@
+"""Runs whose trials report and are pruned, as users start them."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mpiens
+from launch import run_ranks
+from project import TIMEOUT_S, completed, contents, trials, write_project
+from project import mpiens as command
+
+CURVES = """
+import os, pathlib, signal
+import mpiens
+
+def simulate(trial):
+    x = trial.params["x"]
+    for step in range(1, 13):
+        loss = (x - 0.3) ** 2 + 1.0 / step
+        trial.report(loss, step)
+        if trial.number == 33 and step == 1 and os.environ.get("KILL_AT_33"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trial.should_prune():
+            raise mpiens.TrialPruned({"steps": step, "loss": loss})
+    return {"loss": loss, "steps": step}
+"""
+SPACE = {"x": {"low": 0.0, "high": 1.0}}
+SEARCH = {"algorithm": "random", "trials": 48, "batch": 8, "objectives": {"loss": "minimize"}}
+HYPERBAND = {"algorithm": "bohb"}
+MEDIAN = {"pruner": "median"}
+
+
+def spec_of(folder: Path, **search: Any) -> Path:
+    return write_project(folder, CURVES, space=SPACE, search={**SEARCH, **search}, checkpoint={"every": "0.3s"})
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("search", [MEDIAN, HYPERBAND], ids=["median", "bohb"])
+def test_a_killed_run_goes_on_bit_for_bit_on_other_ranks_and_saves_steps(
+    search: dict[str, Any], tmp_path: Path
+) -> None:
+    spec = spec_of(tmp_path, **search)
+    completed(4, "run", spec, "--output", tmp_path / "whole", "--progress", "off")
+    argv = ["-m", "mpiens", "run", spec, "--output", tmp_path / "killed", "--progress", "off"]
+    done = run_ranks(0, argv, TIMEOUT_S, env={"KILL_AT_33": "1"})
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    completed(5, "resume", tmp_path / "killed", "--set", "groups.size=2", "--progress", "off")
+    expected = contents(tmp_path / "whole")
+    assert contents(tmp_path / "killed") == expected
+    assert {"trials/reports/values", "trials/reports/offsets"} <= expected.keys()
+    table = trials(tmp_path / "whole")
+    assert 0 < np.count_nonzero(table["state"] == 2) < 48
+    assert table["steps"].sum() < 0.75 * 48 * 12
+    # What all of these points would have come to, had none been pruned.
+    assert np.nanmin(table["loss"]) == ((table["x"] - 0.3) ** 2 + 1 / 12).min()
+
+
+GROUPS = """
+import mpiens
+
+def simulate(trial):
+    mode, rank = trial.params["mode"], trial.comm.rank
+    for step in range(4):
+        trial.report((50.0 if mode == "good" else 200.0 + step) if rank == 0 else -1.0, step)
+        if mode == "left out" and rank == 1:
+            return None
+        answer = trial.should_prune()
+        answers = trial.comm.allgather(answer)
+        assert len(set(answers)) == 1, answers
+        if answer and mode == "pruned":
+            raise mpiens.TrialPruned({"rate": 7.5, "loss": 3.0})
+    return {"loss": 1.0, "rate": float(step), "answers": answers}
+"""
+
+
+@pytest.mark.mpi
+def test_all_ranks_of_a_group_get_the_same_answer_and_go_on_with_the_next_trial(tmp_path: Path) -> None:
+    modes = ["good", "pruned", "stubborn", "left out", "pruned", "good"]
+    spec = write_project(
+        tmp_path,
+        GROUPS,
+        space={"mode": modes},
+        search={
+            "algorithm": "grid",
+            "objectives": {"loss": "minimize"},
+            "pruner": {"name": "threshold", "upper": 100.0, "n_warmup_steps": 1},
+        },
+        groups={"size": 3},
+        limits={"group_timeout": "20s", "max_attempts": 1},
+    )
+    said = completed(4, "run", spec)
+    assert "3 complete, 1 failed, 2 pruned" in said
+    r = mpiens.open(tmp_path / "small.run")
+    assert r.trials["state"].tolist() == ["COMPLETE", "PRUNED", "COMPLETE", "FAIL", "PRUNED", "COMPLETE"]
+    assert np.isnan(r.trials["values_loss"].to_numpy(dtype=float)).tolist() == [False, True, False, True, True, False]
+    assert "member 1 of the group has ended its part of the trial without trial.should_prune()" in r.trials["error"][3]
+    assert r.names == ("rate", "answers"), "what a pruned trial has of an objective is not its value"
+    assert r["rate"][[0, 1, 2]].tolist() == [3.0, 7.5, 3.0]
+    assert r["answers"][[0, 2, 5]].tolist() == [[False] * 3, [True] * 3, [False] * 3]
+    assert r.reports(1).to_numpy().tolist() == [[1, 0, 200.0], [1, 1, 201.0]]
+    assert r.reports(2)["step"].tolist() == [0, 1, 2, 3], "what the root reports counts"
+    assert len(r.reports(3)) == 0
+    assert set(r.reports()["number"]) == {0, 1, 2, 4, 5}
+    assert re.search(r"\b2 pruned", completed(0, "status", tmp_path / "small.run"))
+    completed(0, "export", tmp_path / "small.run", "--to", "optuna", tmp_path / "study.db")
+    import optuna
+
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert study.trials[1].state.name == "PRUNED"
+    assert study.trials[1].intermediate_values == {0: 200.0, 1: 201.0}
+
+
+def test_without_a_pruner_reports_are_kept_and_nothing_is_pruned(tmp_path: Path) -> None:
+    spec = write_project(tmp_path, CURVES, space={"x": [0.1, 0.9]})
+    completed(0, "run", spec)
+    completed(0, "run", spec, "--set", "model.isolation=process", "--output", tmp_path / "apart")
+    assert contents(tmp_path / "small.run") == contents(tmp_path / "apart")
+    r = mpiens.open(tmp_path / "apart")
+    assert len(r.reports()) == 24
+    assert r.reports(1)["value"].iloc[-1] == r["loss"][1]
+    said = completed(0, "test", spec, "--set", "search.pruner=median")
+    assert "COMPLETE" in said
+
+
+def test_a_trial_in_a_process_of_its_own_may_give_itself_up(tmp_path: Path) -> None:
+    code = """
+    import mpiens
+    def simulate(trial):
+        trial.report(2.0, 5)
+        raise mpiens.TrialPruned({"rate": trial.params["x"]})
+    """
+    spec = write_project(
+        tmp_path, code, space={"x": [0.5]}, model={"python": "model.py:simulate", "isolation": "process"}
+    )
+    assert "0 complete, 0 failed, 1 pruned" in completed(0, "run", spec)
+    r = mpiens.open(tmp_path / "small.run")
+    assert r["rate"].tolist() == [0.5]
+    assert r.reports().to_numpy().tolist() == [[0, 5, 2.0]]
+    assert "PRUNED" in completed(0, "test", spec)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"search.pruner": "medan"}, "search.pruner: unknown pruner 'medan'; did you mean 'median'?"),
+        ({"search.pruner": "{name: median, warmup: 3}"}, "search.pruner.warmup: median has no such option"),
+        ({"search.pruner": "{n_startup_trials: 3}"}, "search.pruner: name is missing: one of median, percentile"),
+        ({"search.pruner": "median", "search.objectives": "{a: minimize, b: minimize}"}, "one objective, found 2"),
+        ({"search.pruner": "median", "model.isolation": "process"}, "in a process of its own cannot ask the pruner"),
+        ({"search.pruner": "median", "model": "{command: [cat]}"}, "search.pruner: a command cannot report"),
+    ],
+)
+def test_what_cannot_be_pruned_is_refused(changes: dict[str, str], words: str, tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    done = command(
+        0, "validate", spec, *(part for key, value in changes.items() for part in ("--set", f"{key}={value}"))
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
