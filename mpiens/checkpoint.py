@@ -15,7 +15,8 @@ import msgpack
 import numpy as np
 
 from mpiens.errors import StoreError
-from mpiens.store.checked import completing, created, opened_checked
+from mpiens.store.checked import created, opened_checked
+from mpiens.store.checksums import completing
 from mpiens.store.files import at_once, explaining, rename, replacing
 
 NAME = "checkpoint.h5"

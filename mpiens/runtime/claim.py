@@ -93,30 +93,41 @@ def has_results(run_dir: Path) -> bool:
 
 
 def check_packed(run_dir: Path, saved: Saved | None) -> None:
-    """Refuse to go on where that would compute all trials again, because the one file of a complete run is damaged.
+    """Refuse to go on where that would compute trials again, because the one file of a complete run is damaged or gone.
 
     Args:
         run_dir: The run directory.
         saved: The run's checkpoint.
 
     Raises:
-        UsageError: results.h5 is damaged, nothing else holds results, and the run has finished trials.
+        UsageError: Some of what results.h5 holds is lost, nothing else holds results, and the run has finished trials.
     """
-    from mpiens.store.checked import verify
+    from mpiens.store.salvage import salvage
 
     results = run_dir / "results.h5"
     finished = None if saved is None else int(saved.states.astype(bool).sum())
-    if finished == 0 or not results.exists() or _has_parts(run_dir):
+    if finished == 0 or _has_parts(run_dir):
+        return
+    count = "its" if finished is None else f"{finished}"
+    if not results.exists():
+        if finished:
+            raise UsageError(
+                f"{results}: missing; this file alone held the results of {count} finished trials, so the run does not "
+                "go on by itself. Put it, or a copy, back; or give --force: all of its trials run again"
+            )
         return
     try:
-        verify(results)
+        found = salvage(results)
+        if found is None or not found.lost:
+            return
+        problem, again = str(found), f"the {found.lost} lost trials run again"
     except StoreError as error:
-        count = "its" if finished is None else f"{finished}"
-        raise UsageError(
-            f"{error}; this file alone holds the results of {count} finished trials, so the run does not go on by "
-            "itself. Put a copy of the file back; or read it as it is by mpiens.open(path, verify=False); or give "
-            f"--force: the file is kept as {name_aside(results).name}, and all of its trials run again"
-        ) from error
+        problem, again = str(error), "all of its trials run again"
+    raise UsageError(
+        f"{problem}; this file alone holds the results of {count} finished trials, so the run does not go on by "
+        "itself. Put a copy of the file back; or read it as it is by mpiens.open(path, verify=False); or give "
+        f"--force: the file is kept as {name_aside(results).name}, and {again}"
+    )
 
 
 def _has_parts(run_dir: Path) -> bool:

@@ -396,9 +396,9 @@ class Drive:
                 said_s = now_s
                 self._say_alive(now_s)
 
-        # To pack a large run may take longer than the ranks wait for a word.
+        # To pack a large run, or a disk, may take longer than the ranks wait for a word.
         self._store.finish(states[end.outcome], between)
-        self._logbook.finish(self._driver, end.outcome == "complete")
+        self._logbook.finish(self._driver, end.outcome == "complete", between)
         lost = dict(self._driver.tally.lost_groups)
         ending = Ending(end.outcome, end.reason, end.is_usage, self.snapshot(end.outcome), lost)
         self._observer.ended(ending)

@@ -33,7 +33,7 @@ from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member, make_watchdog
 from mpiens.runtime.signals import StopSignals
 from mpiens.runtime.walltime import Allotment, with_deadline
 from mpiens.samplers.grid import GridSampler
-from mpiens.store import FileStore
+from mpiens.store import FileStore, remove_packed
 from mpiens.watchdog import read_kills
 from mpiens.worker import GroupRoot
 
@@ -72,6 +72,7 @@ def _lead(
             observer.warned(warning)
         ending = _ended_before(job)
         if ending is not None:
+            remove_packed(job.run_dir)
             observer.noted(f"{ending.last.name}: {ending.reason}")
             _dismiss(world, observer, ending.exit_status, "")
             return ending

@@ -6,7 +6,7 @@ An entry is written before what it says leaves this process, so that a replay ne
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,14 +134,17 @@ class Logbook:
             at_once(self._steps)
             self._steps = None
 
-    def finish(self, driver: Driver, is_complete: bool) -> None:
-        """Write the last checkpoint. Of a complete run no journal is left."""
+    def finish(self, driver: Driver, is_complete: bool, between: Callable[[], None] = lambda: None) -> None:
+        """Write the last checkpoint. Of a complete run no journal is left.
+
+        `between` is called between the steps, because all of them may take long.
+        """
         if not is_complete:
-            self.checkpoint(driver)
+            at_once(self.checkpointing(driver), between)
         else:
             self._end_steps()
             self.flush()
-            at_once(writing_checkpoint(self._run_dir, self._now(driver, self._kept.serial)))
+            at_once(writing_checkpoint(self._run_dir, self._now(driver, self._kept.serial)), between)
             self._delete_before(self._kept.serial)
         if self._journal is not None:
             self._journal.close()

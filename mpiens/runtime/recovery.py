@@ -67,6 +67,8 @@ def find_checkpoint(run_dir: Path) -> Found:
     for name in (NAME, PREVIOUS_NAME):
         path = run_dir / name
         if not path.exists():
+            if name == NAME and (run_dir / PREVIOUS_NAME).exists():
+                found.warnings.append(f"{path}: missing; the checkpoint before it and the journals are used")
             continue
         try:
             found.saved = read_checkpoint(path)
@@ -238,7 +240,11 @@ def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler
     gone = told[~np.isin(told, outcomes.numbers)]
     if len(gone):
         ledger.take_back(gone)
-        warnings.append(f"{len(gone)} finished trials have no record any more; they run again")
+        shown = ", ".join(map(str, gone[:10].tolist())) + (", ..." if len(gone) > 10 else "")
+        warnings.append(
+            f"{len(gone)} finished trials have no record any more ({shown}): what held it is damaged, or missing from "
+            "journal/ and segments/; they run again"
+        )
     unfinished = set(np.setdiff1d(np.arange(asked), outcomes.numbers).tolist())
     new = range(known_asked, asked)
     adopted = results.points([n for n in new if n not in unfinished]) if new else {}

@@ -8,7 +8,7 @@ can be joined exactly.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from mpiens.store.table import GROUPS, PARAMS, STATE, STATES, VALUES, Key
 
 FORMAT = 1
 _WIDE_BYTES = 64
+_CHUNK_BYTES = 2**17  # rows that a damaged byte costs together
 _ATTRIBUTE_BYTES = 32_000  # HDF5 keeps attributes up to 64 kB
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
@@ -64,13 +65,22 @@ def opened(path: Path, is_checked: bool = True) -> Iterator[h5py.File]:
         raise StoreError(f"{path}: no such file; expected a results.h5 or a run directory")
     with ExitStack() as stack:
         with explaining(path, "read this as HDF5 (is it a results.h5, and copied completely?)"):
-            file = stack.enter_context(opened_checked(path, is_checked))
-        version = file.attrs.get("mpiens_format")
-        if version is None:
-            raise StoreError(f"{path}: an HDF5 file, but not of mpiens: the attribute mpiens_format is missing")
-        if version != FORMAT:
-            raise StoreError(f"{path}: format {version}, this mpiens reads format {FORMAT}; install a newer mpiens")
+            file = stack.enter_context(opened_checked(path) if is_checked else h5py.File(path, "r", locking=False))
+        check_format(path, file)
         yield file
+
+
+def check_format(path: Path, file: h5py.File) -> None:
+    """Refuse a file that is not of this format.
+
+    Raises:
+        StoreError: It is not of mpiens, or of another version.
+    """
+    version = file.attrs.get("mpiens_format")
+    if version is None:
+        raise StoreError(f"{path}: an HDF5 file, but not of mpiens: the attribute mpiens_format is missing")
+    if version != FORMAT:
+        raise StoreError(f"{path}: format {version}, this mpiens reads format {FORMAT}; install a newer mpiens")
 
 
 def write_facts(file: h5py.File, facts: Facts, state: RunState) -> None:
@@ -113,7 +123,7 @@ def create_dataset(file: h5py.File, key: Key, path: str, dtype: np.dtype[Any], s
     """An empty dataset of exactly this size. Wide strings are compressed, because most of their bytes are padding."""
     packing: dict[str, Any] = {}
     if dtype.kind == "S" and dtype.itemsize >= _WIDE_BYTES and all(shape):
-        rows = max(1, min(shape[0], 2**20 // (dtype.itemsize * int(np.prod(shape[1:])))))
+        rows = max(1, min(shape[0], _CHUNK_BYTES // (dtype.itemsize * int(np.prod(shape[1:])))))
         packing = {"chunks": (rows, *shape[1:]), "compression": "gzip", "compression_opts": 1}
     return file.create_dataset(path, shape, stored_dtype(key, dtype), **packing)
 
@@ -170,6 +180,17 @@ def read_missing(file: h5py.File, key: Key) -> np.ndarray:
     path = "missing/" + node_path(key)
     found: np.ndarray = file[path][()] if path in file else np.zeros(0, dtype=np.int64)
     return found
+
+
+def write_replaced(file: h5py.File, names: Iterable[str]) -> None:
+    """Note which segments' rows are all in this file."""
+    encoded = sorted(name.encode() for name in names)
+    file.create_dataset("replaces", data=np.array(encoded, dtype=(np.bytes_, max(1, *map(len, encoded), 1))))
+
+
+def read_replaced(file: h5py.File) -> tuple[str, ...]:
+    """The inverse of `write_replaced`."""
+    return tuple(name.decode() for name in file["replaces"][()].tolist()) if "replaces" in file else ()
 
 
 def is_json_text(node: h5py.Dataset | h5py.Group) -> bool:

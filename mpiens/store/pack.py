@@ -10,11 +10,13 @@ import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.store.base import RunState
-from mpiens.store.checked import completing, created, verify
+from mpiens.store.checked import created, verify
+from mpiens.store.checksums import completing
 from mpiens.store.combine import Rows, copying_columns, in_segment_order, in_trial_order
-from mpiens.store.files import explaining, replacing
-from mpiens.store.hdf5 import FORMAT, Facts, keys, make_groups, opened, write_column, write_facts
-from mpiens.store.segment import Segment
+from mpiens.store.extents import finding_rows
+from mpiens.store.files import explaining, remove, remove_empty, replacing
+from mpiens.store.hdf5 import FORMAT, Facts, keys, make_groups, opened, write_column, write_facts, write_replaced
+from mpiens.store.segment import Segment, parse_name
 from mpiens.store.table import table
 
 
@@ -35,7 +37,8 @@ def writing_packed(path: Path, facts: Facts, state: RunState, segments: Sequence
                     file_column = type(column)(column.form, data, column.missing)
                     write_column(file, key, file_column)
             write_facts(file, facts, state)
-        yield from completing(temporary)
+            placed = yield from finding_rows(file)
+        yield from completing(temporary, placed)
 
 
 def writing_merged(path: Path, segments: Sequence[Segment]) -> Iterator[None]:
@@ -48,7 +51,8 @@ def writing_merged(path: Path, segments: Sequence[Segment]) -> Iterator[None]:
         with created(temporary) as file:
             file.attrs["mpiens_format"] = FORMAT
             yield from _filling(file, in_segment_order(segments))
-        yield from completing(temporary)
+            placed = yield from finding_rows(file)
+        yield from completing(temporary, placed)
 
 
 def is_packed(file: h5py.File) -> bool:
@@ -69,9 +73,24 @@ def packed_size(run_dir: Path) -> int | None:
         return None
 
 
+def remove_packed(run_dir: Path) -> None:
+    """Delete segments that were left when results.h5 had all rows: for a reader, or by a kill.
+
+    Args:
+        run_dir: The directory of a complete run, of which `packed_size` has told that it is sound.
+
+    Raises:
+        StoreError: They cannot be deleted.
+    """
+    folder = run_dir / "segments"
+    if not folder.is_dir():
+        return
+    with explaining(folder, "delete what results.h5 has replaced"):
+        remove([path for path in folder.iterdir() if parse_name(path.name)])
+        remove_empty(folder)
+
+
 def _filling(file: h5py.File, rows: Rows) -> Iterator[None]:
     make_groups(file)
     yield from copying_columns(file, rows)
-    names = sorted(segment.path.name.encode() for segment in rows.segments)
-    width = max(1, *map(len, names), 1)
-    file.create_dataset("replaces", data=np.array(names, dtype=(np.bytes_, width)))
+    write_replaced(file, (segment.path.name for segment in rows.segments))

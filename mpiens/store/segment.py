@@ -11,8 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mpiens.store.checked import completing, created
+from mpiens.store.checked import created
+from mpiens.store.checksums import completing
 from mpiens.store.columns import Column, Form, convert, padded_shapes, take
+from mpiens.store.extents import finding_rows
 from mpiens.store.files import explaining, replacing
 from mpiens.store.hdf5 import (
     FORMAT,
@@ -22,6 +24,7 @@ from mpiens.store.hdf5 import (
     opened,
     read_form,
     read_missing,
+    read_replaced,
     write_column,
 )
 from mpiens.store.table import NUMBER, Key, absent_form
@@ -78,7 +81,8 @@ def writing_segment(path: Path, columns: Iterable[tuple[Key, Column]]) -> Iterat
             for key, column in columns:
                 write_column(file, key, column)
                 yield
-        yield from completing(temporary)
+            rows = yield from finding_rows(file)
+        yield from completing(temporary, rows)
 
 
 def read_segment(path: Path) -> Segment:
@@ -88,10 +92,23 @@ def read_segment(path: Path) -> Segment:
         StoreError: It cannot be read.
     """
     with opened(path) as file, explaining(path, "read"):
-        numbers = file[node_path(NUMBER)][()]
-        replaces = tuple(name.decode() for name in file["replaces"][()].tolist()) if "replaces" in file else ()
-        forms = {key: read_form(file, key) for key in keys(file)}
-    return Segment(path, numbers, forms, replaces, np.arange(len(numbers)))
+        return look_at(path, file)
+
+
+def look_at(path: Path, file: h5py.File) -> Segment:
+    """`read_segment` of a file that is open."""
+    numbers = file[node_path(NUMBER)][()]
+    forms = {key: read_form(file, key) for key in keys(file)}
+    return Segment(path, numbers, forms, read_replaced(file), np.arange(len(numbers)))
+
+
+def with_rows(file: h5py.File, segment: Segment, rows: np.ndarray) -> Segment:
+    """Let only these rows count, int64 ascending; columns that miss no value of theirs need no room for that."""
+    forms = {
+        key: replace(form, has_missing=bool(np.isin(rows, read_missing(file, key)).any())) if form.has_missing else form
+        for key, form in segment.forms.items()
+    }
+    return replace(segment, rows=rows, forms=forms)
 
 
 def read_rows(file: h5py.File, segment: Segment, key: Key, rows: np.ndarray) -> Column:
@@ -106,7 +123,8 @@ def read_rows(file: h5py.File, segment: Segment, key: Key, rows: np.ndarray) -> 
     every_missing = read_missing(file, key)
     missing = np.flatnonzero(np.isin(ascending, every_missing))
     if isinstance(node, h5py.Dataset):
-        column = Column(form, _read_plain(node, ascending), missing)
+        # Whole numbers stand as others where a row has no value; where none of these rows count they are themselves.
+        column = Column(form, _read_plain(node, ascending).astype(form.dtype, copy=False), missing)
     else:
         column = _read_ragged(node, form, ascending, missing)
     if np.array_equal(order, np.arange(len(order))):

@@ -252,6 +252,7 @@ def _reopened(run_dir: Path) -> list[str]:
     shutil.copytree(run_dir, copy)
     warnings = open_store(copy).warnings
     assert list(copy.glob("results.h5.damaged"))
+    check_results(copy, "saved")
     shutil.rmtree(copy)
     return warnings
 

@@ -11,7 +11,7 @@ import h5py
 import pytest
 
 from faults import CHANGES, disk
-from mpiens.store import FileStore, open_results, writer
+from mpiens.store import FileStore, open_results, shelf
 
 Maker = Callable[..., FileStore]
 Packed = Callable[..., bytes]
@@ -64,8 +64,8 @@ def snapshot(run_dir: Path, target: Path) -> None:
 def test_no_record_is_lost_or_doubled(
     open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(writer, "MERGE_AT", 3)
-    monkeypatch.setattr(writer, "_MERGED_AT_ONCE", 2)
+    monkeypatch.setattr(shelf, "MERGE_AT", 3)
+    monkeypatch.setattr(shelf, "_MERGED_AT_ONCE", 2)
     acknowledged: list[int] = []
     kills: list[tuple[str, list[int]]] = []
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from mpiens.errors import StoreError
-from mpiens.store import FileStore, open_results, writer
-from mpiens.store.checked import seal
+from mpiens.store import FileStore, open_results, shelf
+from mpiens.store.checksums import seal
 from mpiens.trial import TrialState
 
 Maker = Callable[..., FileStore]
@@ -101,8 +101,8 @@ def test_the_view_stays_what_it_was_while_the_run_goes_on(open_store: Maker, run
 def test_another_process_reads_whole_rows_while_the_run_writes(
     open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "MERGE_AT", 6)
-    monkeypatch.setattr(writer, "_MERGED_AT_ONCE", 4)
+    monkeypatch.setattr(shelf, "MERGE_AT", 6)
+    monkeypatch.setattr(shelf, "_MERGED_AT_ONCE", 4)
     program = """
 import sys
 import h5py

@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 from mpiens.errors import StoreError
-from mpiens.store import FileStore, Results, combine, open_results, segment, writer
+from mpiens.store import (
+    FileStore,
+    Results,
+    combine,
+    open_results,
+    packed_size,
+    remove_packed,
+    segment,
+    shelf,
+    writer,
+)
 from mpiens.store.files import at_once
 from mpiens.store.journal import read_frames
 from mpiens.store.segment import segment_name, writing_segment
@@ -198,8 +208,8 @@ def test_a_journal_whose_segment_is_there_already_doubles_nothing(
 
 
 def test_segments_are_merged(open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "MERGE_AT", 9)
-    monkeypatch.setattr(writer, "_MERGED_AT_ONCE", 6)
+    monkeypatch.setattr(shelf, "MERGE_AT", 9)
+    monkeypatch.setattr(shelf, "_MERGED_AT_ONCE", 6)
     store = open_store()
     most = 0
     for number in range(100):
@@ -220,25 +230,69 @@ def test_segments_are_merged(open_store: Maker, run_dir: Path, packed: Packed, m
 def test_results_opened_before_a_merge_are_still_whole_after_it(
     open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "MERGE_AT", 9)
+    monkeypatch.setattr(shelf, "MERGE_AT", 9)
     store = open_store()
-    for number in range(writer.MERGE_AT - 1):
+    for number in range(shelf.MERGE_AT - 1):
         store.append([packed(number)])
         store.seal()
     with h5py.File(run_dir / "results.h5") as file:
         store.append([packed(1000)])
         store.seal()
-        assert file["trials/number"][()].tolist() == list(range(writer.MERGE_AT - 1))
+        assert file["trials/number"][()].tolist() == list(range(shelf.MERGE_AT - 1))
 
 
-def test_results_opened_before_the_end_show_no_numbers_that_could_be_data_after_it(
+def test_results_opened_before_the_end_stay_whole_as_long_as_they_are_open(
+    open_store: Maker, run_dir: Path, packed: Packed
+) -> None:
+    store = open_store()
+    for number in range(5):
+        store.append([packed(number)])
+        store.seal()
+    before = h5py.File(run_dir / "results.h5")
+    store.append([packed(5)])
+    store.seal()
+    with h5py.File(run_dir / "results.h5") as file:
+        store.finish("complete")
+        assert file["trials/number"][()].tolist() == list(range(6))
+    with before:
+        assert before["results/label"].asstr()[1:5].tolist() == ["t1é", "t2é", "t3é", "t4é"]
+    assert packed_size(run_dir) == 6
+    assert len(list((run_dir / "segments").iterdir())) == 6
+    remove_packed(run_dir)
+    assert list(run_dir.iterdir()) == [run_dir / "results.h5"]
+    assert len(open_results(run_dir)) == 6
+
+
+def test_merged_segments_stay_as_long_as_somebody_shows_them(
+    open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "MERGE_AT", 4)
+    store = open_store()
+    for number in range(3):
+        store.append([packed(number)])
+        store.seal()
+    with h5py.File(run_dir / "results.h5") as file:
+        for number in range(3, 9):
+            store.append([packed(number)])
+            store.seal()
+        assert len(list((run_dir / "segments").iterdir())) > 4
+        assert file["trials/number"][()].tolist() == [0, 1, 2]
+    for number in (9, 10):
+        store.append([packed(number)])
+        store.seal()
+    assert len(list((run_dir / "segments").iterdir())) <= 6
+    store.finish("complete")
+    assert list(run_dir.iterdir()) == [run_dir / "results.h5"]
+
+
+def test_results_opened_without_a_lock_before_the_end_show_no_numbers_that_could_be_data_after_it(
     open_store: Maker, run_dir: Path, packed: Packed
 ) -> None:
     store = open_store()
     results = {"i": -3, "u": np.arange(3, dtype=np.uint8), "f": 0.5}
     store.append([packed(number, results=results) for number in range(5)])
     store.seal()
-    with h5py.File(run_dir / "results.h5") as file:
+    with h5py.File(run_dir / "results.h5", locking=False) as file:
         store.finish("complete")
         assert file["trials/number"][()].tolist() == [-1] * 5
         assert file["trials/state"][()].tolist() == [0] * 5
@@ -327,13 +381,13 @@ def test_damaged_segments_and_results_are_named_and_the_rest_is_used(
     store = open_store()
     assert [warning.split(":")[0] for warning in store.warnings] == [
         "results.h5 is damaged and was moved to results.h5.damaged",
-        "a segment is damaged, its trials will run again",
+        "a segment is damaged and was moved to 0-000000.h5.damaged",
     ]
     assert store.numbers().tolist() == [2]
     store.append([packed(1)])
     store.finish("complete")
     assert open_results(run_dir)["count"].tolist() == [1, 2]
-    assert (run_dir / "segments" / "0-000000.h5").exists()
+    assert [path.name for path in (run_dir / "segments").iterdir()] == ["0-000000.h5.damaged"]
 
 
 def test_two_writers(open_store: Maker, run_dir: Path, packed: Packed) -> None:
