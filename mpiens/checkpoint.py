@@ -17,7 +17,7 @@ import numpy as np
 from mpiens.errors import StoreError
 from mpiens.store.checked import created, opened_checked
 from mpiens.store.checksums import completing
-from mpiens.store.files import at_once, explaining, rename, replacing
+from mpiens.store.files import at_once, explaining, keep_as, replacing
 
 NAME = "checkpoint.h5"
 PREVIOUS_NAME = "checkpoint.previous.h5"
@@ -93,7 +93,7 @@ def writing_checkpoint(run_dir: Path, saved: Saved) -> Iterator[None]:
                 yield
         yield from completing(temporary)
         if path.exists():
-            rename(path, run_dir / PREVIOUS_NAME)
+            keep_as(path, run_dir / PREVIOUS_NAME)
 
 
 def read_checkpoint(path: Path) -> Saved:

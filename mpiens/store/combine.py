@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import h5py
 import numpy as np
 
-from mpiens.store.columns import Column, Form, concatenate, take
+from mpiens.store.columns import Column, concatenate, take
+from mpiens.store.forms import Form
 from mpiens.store.hdf5 import create_dataset, node_path, opened, stored_dtype, write_form, write_missing
 from mpiens.store.segment import Segment, converted_rows, joined_forms, read_shapes, read_sizes
 from mpiens.store.table import Key

@@ -101,6 +101,21 @@ def link(old: Path, new: Path) -> None:
     sync_folder(new.parent)
 
 
+def keep_as(path: Path, kept: Path) -> None:
+    """Let `kept` be what `path` is now. `path` stays, except on file systems without hard links."""
+    temporary = temporary_name(kept)
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)  # noqa: PTH108 - all changes are calls of os
+    try:
+        os.link(path, temporary)
+    except OSError:
+        rename(path, kept)
+        return
+    rename(temporary, kept)
+    with suppress(FileNotFoundError):  # it stays where `kept` was the same file already
+        os.unlink(temporary)  # noqa: PTH108 - all changes are calls of os
+
+
 def sync_file(path: Path) -> None:
     """Make the content of a file durable."""
     fd = os.open(path, os.O_RDWR)

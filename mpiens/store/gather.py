@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from mpiens.record import TrialRecord
-from mpiens.store.columns import Column, Form, concatenate, convert
+from mpiens.store.columns import Column, concatenate
+from mpiens.store.convert import convert
+from mpiens.store.forms import Form
 from mpiens.store.table import VALUES, Key, Table, absent_form, columns
 
 BLOCK_RECORDS = 1024

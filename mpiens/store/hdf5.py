@@ -20,8 +20,9 @@ import numpy as np
 from mpiens.errors import StoreError
 from mpiens.store.base import RunState
 from mpiens.store.checked import opened_checked
-from mpiens.store.columns import Column, Form
+from mpiens.store.columns import Column
 from mpiens.store.files import explaining
+from mpiens.store.forms import Form
 from mpiens.store.table import GROUPS, PARAMS, STATE, STATES, VALUES, Key
 
 FORMAT = 1

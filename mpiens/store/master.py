@@ -18,9 +18,9 @@ import numpy as np
 from mpiens.store.base import RunState
 from mpiens.store.checked import created
 from mpiens.store.checksums import completing
-from mpiens.store.columns import Form, fill_value
 from mpiens.store.combine import copying_column, in_segment_order
 from mpiens.store.files import replacing
+from mpiens.store.forms import Form, fill_value
 from mpiens.store.hdf5 import (
     Facts,
     create_dataset,

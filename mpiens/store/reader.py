@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import h5py
 import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.goals import CONSTRAINT, Goals, front
-from mpiens.history import FailedAttempt, attempts_in
 from mpiens.record import Params
 from mpiens.store.base import RunState
 from mpiens.store.checked import verify as verify_file
-from mpiens.store.columns import Column, Form, decoded, take
+from mpiens.store.columns import Column, decoded
 from mpiens.store.files import RAISED_BY_H5PY, store_error
+from mpiens.store.frames import analysis_library, attempt_columns, report_columns, trial_columns
 from mpiens.store.grid import grid_dataset
-from mpiens.store.hdf5 import Facts, is_json_text, keys, node_path, read_facts
-from mpiens.store.segment import bare
-from mpiens.store.shown import Shown, SourceGone, shown
+from mpiens.store.hdf5 import Facts, keys, node_path, read_facts
+from mpiens.store.locate import UnknownResult, results_file, unknown_result
+from mpiens.store.shown import Shown, SourceGone, Stale, shown
 from mpiens.store.spikes import has_spikes, spike_table
-from mpiens.store.table import HISTORY, NUMBER, PARAMS, REPORTS, RESULTS, STATE, STATES, TRIALS, VALUES, Key
+from mpiens.store.table import HISTORY, NUMBER, PARAMS, REPORTS, RESULTS, STATE, STATES, VALUES, Key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,18 +32,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _ATTEMPTS = 20
-_BEHIND = ("attempt", "group", "seed", "started_s", "elapsed_s", "error")
-
-
-class _Stale(Exception):
-    """Some of the trials are not in the file, or cannot be seen at this moment."""
-
-
-class UnknownResult(StoreError, KeyError):
-    """No trial has a result of this name."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 def open_results(path: str | Path, verify: bool = True) -> Results:
@@ -60,19 +45,7 @@ def open_results(path: str | Path, verify: bool = True) -> Results:
     Raises:
         StoreError: There is nothing there, or it cannot be read.
     """
-    path = Path(path)
-    if not path.exists():
-        near = [str(found) for found in path.parent.glob("*.run")] if path.parent.is_dir() else []
-        hint = difflib.get_close_matches(str(path), near, 1, 0.4)
-        raise StoreError(
-            f"{path}: no such file or folder; expected a run directory or a results.h5"
-            + (f"; did you mean {hint[0]}?" if hint else "")
-        )
-    if path.is_dir():
-        if not (path / "results.h5").exists():
-            raise StoreError(f"{path}: no results.h5 in this folder; expected the directory of a run")
-        path = path / "results.h5"
-    return Results(path, verify)
+    return Results(results_file(Path(path)), verify)
 
 
 class Results:
@@ -105,8 +78,6 @@ class Results:
         self.constraints = tuple(name for name in facts.objectives if name not in self.directions)
         self._numbers = np.sort(numbers)
 
-    state: RunState
-
     def __len__(self) -> int:
         return len(self._numbers)
 
@@ -116,8 +87,8 @@ class Results:
         return self._numbers
 
     def __repr__(self) -> str:
-        counts = self._read(lambda shown: self._column(shown, STATE).data)
-        states = ", ".join(f"{np.count_nonzero(counts == value)} {name}" for name, value in STATES.items())
+        found = self.states()
+        states = ", ".join(f"{np.count_nonzero(found == value)} {name}" for name, value in STATES.items())
         names = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
         return f"<Results of {self.name!r} ({self.state}): {len(self)} trials ({states}); results: {names or 'none'}>"
 
@@ -162,10 +133,7 @@ class Results:
             if (group, name) in self._keys:
                 return decoded(self._read(functools.partial(self._column, key=(group, name))))
         known = [*self.names, *self.directions, *self.constraints]
-        near = difflib.get_close_matches(str(name), known, 3, 0.5) or known[:10]
-        raise UnknownResult(
-            f"{self.path}: no result {name!r}; " + (f"nearest: {', '.join(near)}" if near else "no trial has a result")
-        )
+        raise unknown_result(self.path, str(name), known)
 
     def __contains__(self, name: object) -> bool:
         return any((group, name) in self._keys for group in (RESULTS, VALUES))
@@ -195,21 +163,10 @@ class Results:
         Raises:
             StoreError: pandas is not installed, or the file cannot be read.
         """
-        pandas = _analysis_library("pandas")
+        pandas = analysis_library("pandas")
         wanted = [key for key in self._keys if key[0] != RESULTS and key != REPORTS]
         columns = self._read(lambda shown: {key: self._column(shown, key) for key in wanted})
-        names = {value: name for name, value in STATES.items()}
-        frame = {
-            "number": columns[NUMBER].data,
-            "state": np.array([names.get(value, "") for value in columns[STATE].data.tolist()], dtype=object),
-        }
-        for prefix, group in (("params_", PARAMS), ("values_", VALUES)):
-            for key, column in columns.items():
-                if key[0] == group:
-                    frame[prefix + key[1]] = _for_pandas(decoded(column))
-        for name in _BEHIND:
-            frame[name] = _for_pandas(decoded(columns[TRIALS, name]))
-        made: pd.DataFrame = pandas.DataFrame(frame)
+        made: pd.DataFrame = pandas.DataFrame(trial_columns(columns))
         return made
 
     @functools.cached_property
@@ -221,19 +178,12 @@ class Results:
         Raises:
             StoreError: pandas is not installed, or the file cannot be read.
         """
-        pandas = _analysis_library("pandas")
-        rows = []
+        pandas = analysis_library("pandas")
+        histories = np.zeros(0, dtype="S1")
         if HISTORY in self._keys:  # results of earlier versions have none
             histories = self._read(lambda shown: self._column(shown, HISTORY).data)
-            for place in np.flatnonzero(histories).tolist():
-                history = histories[place].decode("utf-8", "replace")
-                rows += [(int(self._numbers[place]), *attempt) for attempt in attempts_in(history)]
-        made: pd.DataFrame = pandas.DataFrame(rows, columns=["number", *FailedAttempt._fields])
-        whole, real = (
-            dict.fromkeys(("number", "attempt", "group"), "int64"),
-            dict.fromkeys(("started_s", "elapsed_s"), "float64"),
-        )
-        return made.astype(whole | real)
+        made: pd.DataFrame = pandas.DataFrame(attempt_columns(self._numbers, histories))
+        return made
 
     def reports(self, trial: int | None = None) -> pd.DataFrame:
         """What trials reported while they ran: a row a report, by trial and step, with number, step, value.
@@ -244,17 +194,10 @@ class Results:
         Raises:
             StoreError: pandas is not installed, or the file cannot be read.
         """
-        pandas = _analysis_library("pandas")
-        parts = [np.zeros((0, 3))]
-        if REPORTS in self._keys:
-            found = decoded(self._read(functools.partial(self._column, key=REPORTS)))
-            for number, data in zip(self._numbers.tolist(), found, strict=True):
-                if trial is None or trial == number:
-                    rows = np.reshape(data, (-1, 2))
-                    rows = rows[~np.isnan(rows[:, 0])]  # of trials that reported nothing
-                    parts.append(np.column_stack([np.full(len(rows), number), rows]))
-        made: pd.DataFrame = pandas.DataFrame(np.concatenate(parts), columns=["number", "step", "value"])
-        return made.astype({"number": "int64", "step": "int64"})
+        pandas = analysis_library("pandas")
+        found = self._read(functools.partial(self._column, key=REPORTS)) if REPORTS in self._keys else None
+        made: pd.DataFrame = pandas.DataFrame(report_columns(self._numbers, found, trial))
+        return made
 
     def spikes(self, trial: int) -> pd.DataFrame:
         """Spikes of one trial: columns ``t_ms``, ``gid`` and, where it is known, ``pop``; a row a spike, by time.
@@ -270,7 +213,7 @@ class Results:
         place = int(np.searchsorted(self._numbers, trial))
         if place == len(self._numbers) or self._numbers[place] != trial:
             raise UnknownResult(f"{self.path}: no trial {trial}; {len(self)} have a record")
-        return spike_table(_analysis_library("pandas"), self, lambda name: self[name][place])
+        return spike_table(analysis_library("pandas"), self, lambda name: self[name][place])
 
     @property
     def best(self) -> pd.Series[Any] | None:
@@ -301,8 +244,7 @@ class Results:
         complete = self.trials[self.trials["state"] == "COMPLETE"]
         values = complete[[f"values_{name}" for name in [*self.directions, *self.constraints]]].to_numpy(dtype=float)
         goals = Goals(tuple(self.directions.values()), len(self.constraints))
-        found: pd.DataFrame = complete.iloc[front(goals, values)]
-        return found
+        return complete.iloc[front(goals, values)]
 
     def to_xarray(self) -> xr.Dataset:
         """The results of a full grid, with the parameters as dimensions.
@@ -314,12 +256,11 @@ class Results:
         """
         params = self._read(lambda shown: {key[1]: self._column(shown, key) for key in self._keys if key[0] == PARAMS})
         variables = {name: self[name] for name in [*self.directions, *self.constraints, *self.names]}
-        states = self._read(lambda shown: self._column(shown, STATE).data)
         names = {value: name for name, value in STATES.items()}
-        variables["state"] = np.array([names.get(value, "") for value in states.tolist()])
+        variables["state"] = np.array([names.get(value, "") for value in self.states().tolist()])
         variables["number"] = self._numbers
         dataset: xr.Dataset = grid_dataset(
-            _analysis_library("xarray"),
+            analysis_library("xarray"),
             self.path,
             {name: decoded(column) for name, column in params.items()},
             variables,
@@ -329,26 +270,7 @@ class Results:
 
     def _column(self, shown: Shown, key: Key) -> Column:
         """A column of the trials that this object shows, by number."""
-        node = shown.file[node_path(key)]
-        is_json = is_json_text(node)
-        data_node = node["values"] if isinstance(node, h5py.Group) else node
-        if data_node.dtype.kind not in "biufcS":  # references, opaque data and the like: mpiens writes none
-            raise StoreError(f"{self.path}: {node_path(key)} is of a type that mpiens does not write")
-        if isinstance(node, h5py.Group):
-            data, offsets, shapes = bare(shown.read(node["values"])), node["offsets"][()], node["shapes"][()]
-            column = Column(Form(frozenset([data.dtype.str]), None, shapes.shape[1]), data, _NONE, offsets, shapes)
-        else:
-            data = bare(shown.read(node))
-            form = Form(frozenset([data.dtype.str]), data.shape[1:], data.ndim - 1, is_json=is_json)
-            column = Column(form, data, _NONE)
-        numbers = shown.read(shown.file[node_path(NUMBER)])
-        order = np.argsort(numbers, kind="stable")
-        # The run may have gone on since this object was made: later trials are not part of it.
-        places = np.searchsorted(numbers, self._numbers, sorter=order)
-        rows = order[np.minimum(places, max(len(order) - 1, 0))] if len(order) else order
-        if not np.array_equal(numbers[rows], self._numbers):
-            raise _Stale
-        return take(column, rows)
+        return shown.column(key, self._numbers)
 
     def _shown(self) -> AbstractContextManager[Shown]:
         return shown(self.path, self._is_checked)
@@ -359,41 +281,23 @@ class Results:
         A segment is gone when the run merges its segments at this moment; results.h5 was renewed before, so opening it
         again helps.
         """
-        failure: Exception = _Stale()
+        failure: Exception = Stale()
         for _attempt in range(_ATTEMPTS):
             try:
                 with self._shown() as shown:
                     return read(shown)
-            except (_Stale, SourceGone, *RAISED_BY_H5PY) as error:
+            except (Stale, SourceGone, *RAISED_BY_H5PY) as error:
                 failure = error
         if isinstance(failure, SourceGone):
             raise StoreError(
                 f"{self.path}: it shows rows of {failure}, which is not there; results.h5 of a run that has not ended "
                 "needs the folder segments/ beside it: copy the whole run directory"
             )
-        if isinstance(failure, _Stale):
+        if isinstance(failure, Stale):
             raise StoreError(f"{self.path}: trials that were there before are gone: another run was put in its place")
         raise store_error(self.path, "read", failure) from failure
-
-
-_NONE = np.zeros(0, dtype=np.int64)
 
 
 def _first_look(shown: Shown) -> tuple[Facts, RunState, list[Key], np.ndarray]:
     facts, state = read_facts(shown.file)
     return facts, state, keys(shown.file), shown.read(shown.file[node_path(NUMBER)])
-
-
-def _for_pandas(values: np.ndarray | list[Any]) -> np.ndarray:
-    if isinstance(values, np.ndarray) and values.dtype.kind != "U":
-        return values
-    made = np.empty(len(values), dtype=object)
-    made[:] = values.tolist() if isinstance(values, np.ndarray) else values
-    return made
-
-
-def _analysis_library(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise StoreError(f"{name} is not installed ({error}); pip install 'mpiens[analysis]'") from error

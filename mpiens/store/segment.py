@@ -13,9 +13,11 @@ import numpy as np
 
 from mpiens.store.checked import created
 from mpiens.store.checksums import completing
-from mpiens.store.columns import Column, Form, convert, padded_shapes, take
+from mpiens.store.columns import Column, padded_shapes, take
+from mpiens.store.convert import convert
 from mpiens.store.extents import finding_rows
 from mpiens.store.files import explaining, replacing
+from mpiens.store.forms import Form
 from mpiens.store.hdf5 import (
     FORMAT,
     keys,

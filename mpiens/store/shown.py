@@ -13,10 +13,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiens.store.columns import fill_value
-from mpiens.store.hdf5 import opened
+from mpiens.errors import StoreError
+from mpiens.store.columns import Column, take
+from mpiens.store.forms import Form, fill_value
+from mpiens.store.hdf5 import is_json_text, node_path, opened
 from mpiens.store.segment import bare
-from mpiens.store.table import NUMBER
+from mpiens.store.table import NUMBER, Key
+
+
+class Stale(Exception):
+    """Some of the trials are not in the file, or cannot be seen at this moment."""
 
 
 class SourceGone(Exception):
@@ -32,7 +38,7 @@ class Shown:
 
     def __init__(self, path: Path, file: h5py.File, stack: ExitStack, is_checked: bool) -> None:
         self.file = file
-        self._folder = path.parent
+        self._path = path
         self._stack = stack
         self._is_checked = is_checked
         self._sources: dict[str, h5py.File] = {}
@@ -59,15 +65,49 @@ class Shown:
             found[start : stop + 1] = bare(inner[first : last + 1])
         return found
 
+    def column(self, key: Key, numbers: np.ndarray) -> Column:
+        """A column of these trials.
+
+        Args:
+            key: The column.
+            numbers: The trials, int64, ascending.
+
+        Raises:
+            Stale: Not all of them are there.
+            SourceGone: A segment is not there.
+            StoreError: Something is damaged, or not what mpiens writes.
+        """
+        node = self.file[node_path(key)]
+        is_json = is_json_text(node)
+        data_node = node["values"] if isinstance(node, h5py.Group) else node
+        if data_node.dtype.kind not in "biufcS":  # references, opaque data and the like: mpiens writes none
+            raise StoreError(f"{self._path}: {node_path(key)} is of a type that mpiens does not write")
+        nothing = np.zeros(0, dtype=np.int64)
+        if isinstance(node, h5py.Group):
+            data, offsets, shapes = bare(self.read(node["values"])), node["offsets"][()], node["shapes"][()]
+            column = Column(Form(frozenset([data.dtype.str]), None, shapes.shape[1]), data, nothing, offsets, shapes)
+        else:
+            data = bare(self.read(node))
+            form = Form(frozenset([data.dtype.str]), data.shape[1:], data.ndim - 1, is_json=is_json)
+            column = Column(form, data, nothing)
+        there = self.read(self.file[node_path(NUMBER)])
+        order = np.argsort(there, kind="stable")
+        # The run may have gone on since somebody asked for these: later trials are not part of them.
+        places = np.searchsorted(there, numbers, sorter=order)
+        rows = order[np.minimum(places, max(len(order) - 1, 0))] if len(order) else order
+        if not np.array_equal(there[rows], numbers):
+            raise Stale
+        return take(column, rows)
+
     def sources(self) -> list[Path]:
         """The segments that are shown."""
-        number = self.file["/".join(NUMBER)]
+        number = self.file[node_path(NUMBER)]
         names = [_plain(source.file_name) for source in number.virtual_sources()] if number.is_virtual else []
-        return [self._folder / name for name in names]
+        return [self._path.parent / name for name in names]
 
     def _source(self, name: str) -> h5py.File:
         if name not in self._sources:
-            path = self._folder / name
+            path = self._path.parent / name
             if not path.exists():
                 raise SourceGone(name)
             self._sources[name] = self._stack.enter_context(opened(path, self._is_checked))

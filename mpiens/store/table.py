@@ -8,7 +8,9 @@ import numpy as np
 
 from mpiens.history import MOST_BYTES
 from mpiens.record import TrialRecord
-from mpiens.store.columns import MISSING, Column, Form, column, fixed_column, text_column
+from mpiens.store.columns import MISSING, Column
+from mpiens.store.encode import column, fixed_column, text_column
+from mpiens.store.forms import Form
 from mpiens.trial import TrialState
 
 Key = tuple[str, str]

@@ -11,18 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mpiens.store.columns import (
-    MISSING,
-    Column,
-    Form,
-    column,
-    concatenate,
-    convert,
-    decoded,
-    raw_values,
-    take,
-    text_column,
-)
+from mpiens.store.columns import MISSING, Column, concatenate, decoded, raw_values, take
+from mpiens.store.convert import convert
+from mpiens.store.encode import column, text_column
+from mpiens.store.forms import Form
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"]
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
