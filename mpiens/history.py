@@ -21,6 +21,7 @@ class FailedAttempt(NamedTuple):
         started_s: Start, in seconds since 1970 (UTC); None where the attempt did not live to tell.
         elapsed_s: How long it ran; None likewise.
         error: Cause, one line.
+        is_own: False where a process ended with several trials, and nobody knows which of them has ended it.
     """
 
     attempt: int
@@ -28,6 +29,7 @@ class FailedAttempt(NamedTuple):
     started_s: float | None
     elapsed_s: float | None
     error: str
+    is_own: bool = True
 
 
 def extended(history: str, failed: FailedAttempt) -> str:
@@ -37,7 +39,10 @@ def extended(history: str, failed: FailedAttempt) -> str:
         elapsed_s=None if failed.elapsed_s is None else round(failed.elapsed_s, 6),
         error=failed.error[:_MOST_ERROR],
     )
-    line = json.dumps(rounded._asdict(), ensure_ascii=False) + "\n"
+    fields = rounded._asdict()
+    if failed.is_own:
+        del fields["is_own"]
+    line = json.dumps(fields, ensure_ascii=False) + "\n"
     return history + line if len(history) + len(line.encode("utf-8", "replace")) <= MOST_BYTES else history
 
 
@@ -47,6 +52,14 @@ def attempts_in(history: str) -> Iterator[FailedAttempt]:
         try:
             found = json.loads(line)
             started_s, elapsed_s = (None if found[n] is None else float(found[n]) for n in ("started_s", "elapsed_s"))
-            yield FailedAttempt(int(found["attempt"]), int(found["group"]), started_s, elapsed_s, str(found["error"]))
+            is_own = bool(found.get("is_own", True))
+            yield FailedAttempt(
+                int(found["attempt"]), int(found["group"]), started_s, elapsed_s, str(found["error"]), is_own
+            )
         except (ValueError, TypeError, KeyError):
             continue
+
+
+def spared_in(history: str) -> int:
+    """How many of these attempts may have ended because of another trial."""
+    return sum(not attempt.is_own for attempt in attempts_in(history)) if history else 0

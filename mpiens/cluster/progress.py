@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mpiens.errors import MpiensError
 from mpiens.guard import read_deaths
-from mpiens.runtime.recovery import cost, find_checkpoint, replay
+from mpiens.runtime.charges import at_work, cost
+from mpiens.runtime.recovery import find_checkpoint, replay
 from mpiens.store.unsealed import recorded_numbers
 from mpiens.watchdog import read_kills
 
@@ -44,12 +45,8 @@ def read_progress(run_dir: Path, objectives: int) -> Progress:
     recorded = recorded_numbers(run_dir)
     unfinished = {number: sent for number, sent in ledger.open.items() if number not in recorded}
     finished = len(recorded.union(ledger.order[:, 0].tolist()))
-    first: dict[int, int] = {}
-    for number, sent in unfinished.items():
-        if sent.group >= 0:
-            first.setdefault(sent.group, number)
     return Progress(
-        finished, cost(unfinished, read_deaths(run_dir), read_kills(run_dir)), tuple(sorted(first.values()))
+        finished, cost(unfinished, read_deaths(run_dir), read_kills(run_dir)), tuple(sorted(at_work(unfinished)))
     )
 
 

@@ -46,14 +46,16 @@ class RecordFailure:
 
 @dataclass(frozen=True, slots=True)
 class NoteRetry:
-    """Keep it in mind that an attempt has failed; the trial waits again.
+    """Keep it in mind that an attempt has ended without a result; the trial waits again.
 
     Attributes:
         number: The trial.
+        attempt: How often it was sent, as far as that counts.
         history: All its attempts that have failed.
     """
 
     number: int
+    attempt: int
     history: str
 
 

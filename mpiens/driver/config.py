@@ -32,6 +32,7 @@ class DriverConfig:
         drain_s: How long running trials may take when the run must stop.
         deadline_s: When the job will be ended from outside, on the clock of the ticks; None: never.
         wind_down_s: How long before that it begins to stop.
+        attributes_deaths: When a rank is killed it is usually known which, and at which trial it was.
     """
 
     total: int
@@ -45,3 +46,4 @@ class DriverConfig:
     drain_s: float = 300.0
     deadline_s: float | None = None
     wind_down_s: float = 0.0
+    attributes_deaths: bool = False

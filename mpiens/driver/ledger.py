@@ -40,9 +40,9 @@ def told_entry(trials: Sequence[FinishedTrial]) -> Any:
     return (_TOLD, numbers, states, values)
 
 
-def repeated_entry(number: int, history: str) -> Any:
-    """An attempt has failed and will be repeated; this is the trial's history now."""
-    return (_REPEATED, number, history)
+def repeated_entry(number: int, attempt: int, history: str) -> Any:
+    """A trial waits again; so often was it sent, and this is its history now."""
+    return (_REPEATED, number, history, attempt)
 
 
 @dataclass(slots=True)
@@ -192,9 +192,11 @@ class Ledger:
             before = self.open.pop(number)  # it comes to stand at the end
             self.open[number] = Sent(int(attempt), int(group), before.params, before.history)
 
-    def _replay_repeated(self, number: int, history: str) -> None:
+    def _replay_repeated(self, number: int, history: str, attempt: int | None = None) -> None:
         sent = self.open[number]
         sent.group, sent.history = -1, str(history)
+        if attempt is not None:  # earlier versions did not say it
+            sent.attempt = int(attempt)
 
     def _replay_told(self, numbers: list[int], states: list[int], values: list[list[float]]) -> None:
         count = self._values.shape[1]

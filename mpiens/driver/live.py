@@ -1,8 +1,8 @@
-"""What the driver holds of trials that are not finished, and of groups that take them."""
+"""What the driver holds of trials that are not finished."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mpiens.messages import Assignment
 from mpiens.record import Params
@@ -20,6 +20,7 @@ class LiveTrial:
         attempt: How often it was sent.
         group: To which group last.
         history: Its attempts that have failed.
+        spared: How many of them may have ended because of another trial.
     """
 
     number: int
@@ -28,6 +29,12 @@ class LiveTrial:
     attempt: int = 0
     group: int = -1
     history: str = ""
+    spared: int = 0
+
+    @property
+    def own_attempts(self) -> int:
+        """Attempts that count against it for certain."""
+        return self.attempt - self.spared
 
     def advance(self, event: TrialEvent) -> None:
         """Something has happened to it.
@@ -52,14 +59,3 @@ class LiveTrial:
     def is_at(self, group: int, attempt: int) -> bool:
         """True while this group has this attempt; False when it has been given up meanwhile."""
         return self.attempt == attempt and self.group == group and self.state is TrialState.RUNNING
-
-
-@dataclass(slots=True)
-class Group:
-    """A group that takes trials.
-
-    Attributes:
-        in_flight: Trials that it has, in the order in which it runs them.
-    """
-
-    in_flight: dict[int, None] = field(default_factory=dict)

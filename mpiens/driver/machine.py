@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from mpiens.driver.actions import (
     Action,
     Ask,
     Checkpoint,
-    Dispatch,
     Hurry,
     Judge,
     NoteRetry,
@@ -36,14 +35,15 @@ from mpiens.driver.events import (
     Stored,
     Tick,
 )
-from mpiens.driver.live import Group, LiveTrial
-from mpiens.driver.queueing import DEEPEST_QUEUE, Durations
+from mpiens.driver.invariants import broken
+from mpiens.driver.live import LiveTrial
+from mpiens.driver.roster import Roster
 from mpiens.driver.start import Start
 from mpiens.driver.stopping import Stopping
+from mpiens.driver.suspicion import Suspicion
 from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
 from mpiens.history import FailedAttempt, extended
-from mpiens.messages import Result
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import FINISHING, TrialEvent, TrialState
@@ -54,10 +54,6 @@ no point is much older than those that run."""
 
 LOST = "the run was killed in the midst of it, in every one of {} attempts"
 """Cause of a trial that has cost too many processes."""
-
-
-TWICE = 2
-"""A trial that has cost so many attempts when processes ended for unknown reasons runs alone from then on."""
 
 FIRST_CHECKPOINT_S = 2.0
 """The first interval between checkpoints; the following ones double up to the one of the spec."""
@@ -82,16 +78,13 @@ class Driver:
         self.phase = Phase.RUNNING
         self._live: dict[int, LiveTrial] = {}
         self._waiting: deque[LiveTrial] = deque()
-        self._groups: dict[int, Group] = {}
-        self._hungry: dict[int, None] = {}
+        self._roster = Roster(config.is_adaptive)
         self._unheard = dict.fromkeys(range(config.groups))
         self._start_s: float | None = None
         self._asked = 0
         self._asking = 0
         self._is_exhausted = False
         self._generation: list[FinishedTrial] = []
-        self._durations = Durations()
-        self._depth = 1
         self._checkpoint_due_s: float | None = None
         # Dense at first, so that the first results can be read soon.
         self._checkpoint_in_s = min(FIRST_CHECKPOINT_S, config.checkpoint_every_s)
@@ -109,14 +102,7 @@ class Driver:
             StopRequested: self._on_stop,
             Idle: lambda event, actions: None,  # noqa: ARG005 - time to ask ahead, which `_feed` does
         }
-        # Trials that may have ended a process or a group. They run one at a time, so that it is known if one does so
-        # again; the others of them are held back.
-        self._suspects: set[int] = set()
-        self._held: deque[LiveTrial] = deque()
-        # Trials that were sent when a process ended for the first time. They run beside each other, but no group has
-        # two, so that it is known which it had if it happens again. While there are suspects they wait.
-        self._watched: set[int] = set()
-        self._later: deque[LiveTrial] = deque()
+        self._suspicion = Suspicion(config.groups, config.max_attempts, config.attributes_deaths)
         self._opening: list[Action] = []
         if start is not None:
             self._take_over(start)
@@ -124,24 +110,24 @@ class Driver:
     @property
     def running(self) -> int:
         """Trials that have been dispatched and are not finished."""
-        return len(self._live) - len(self._waiting) - len(self._held) - len(self._later)
+        return len(self._live) - len(self._waiting) - len(self._suspicion.held)
 
     @property
     def busy_groups(self) -> int:
         """Groups that have a trial."""
-        return sum(1 for group in self._groups.values() if group.in_flight)
+        return self._roster.busy
 
     @property
     def ready_groups(self) -> int:
         """Groups that are set up."""
-        return len(self._groups)
+        return len(self._roster)
 
     def unfinished(self) -> list[tuple[int, int, int, Params, str]]:
         """Number, attempt, group, point and history of trials that are not finished; group -1: it waits.
 
         Each group's trials are in the order in which it runs them.
         """
-        sent = {number: group for group in self._groups.values() for number in group.in_flight}
+        sent = dict.fromkeys(self._roster.in_flight())
         others = [t for number, t in self._live.items() if number not in sent]
         rows = [(t.number, t.attempt, -1, t.params, t.history) for t in others]
         return rows + [(t.number, t.attempt, t.group, t.params, t.history) for t in map(self._live.__getitem__, sent)]
@@ -173,19 +159,20 @@ class Driver:
         config = self.config
         if self.phase is not Phase.RUNNING or not config.is_adaptive or config.batch:
             return False
-        if self._asking or self._is_exhausted or self._asked >= config.total:
+        if self._asking or self._is_exhausted or self._asked >= config.total or self._suspicion.is_confining:
             return False
         # Groups that are being set up will all want one at the same time.
-        ahead = len(self._unheard) + int(ASKED_AHEAD * len(self._groups))
-        return bool(self._hungry) or len(self._waiting) < ahead
+        ahead = len(self._unheard) + int(ASKED_AHEAD * len(self._roster))
+        return self._roster.is_hungry or len(self._waiting) < ahead
 
     def _take_over(self, start: Start) -> None:
         self._asked = start.asked
+        watched = []
         for past in start.pending:
             trial = self._live[past.number] = LiveTrial(
-                past.number, past.params, attempt=past.attempt, history=past.history
+                past.number, past.params, attempt=past.attempt, history=past.history, spared=past.spared
             )
-            if past.attempt >= self.config.max_attempts:
+            if past.has_failed(self.config.max_attempts):
                 trial.advance(TrialEvent.DISPATCHED)
                 error = past.cause or LOST.format(past.attempt)
                 self._opening.append(
@@ -193,15 +180,12 @@ class Driver:
                 )
                 continue
             if past.was_sent and not past.is_cleared:
-                # One at a time takes long: so only those that were there twice, or have but one attempt left.
-                if past.attempt >= min(TWICE, self.config.max_attempts - 1):
-                    self._suspects.add(past.number)
-                    self._held.append(trial)
-                else:
-                    self._watched.add(past.number)
-                    self._later.append(trial)
-            else:
+                self._suspicion.watch((past.number,))
+                watched.append(trial)
+            elif not self._suspicion.hold(trial):
                 self._waiting.append(trial)
+        free = [trial for trial in watched if not self._suspicion.hold(trial)]
+        self._waiting.extendleft(reversed(free))
         if self.config.batch and self._live:
             self._generation = list(start.untold)
         elif start.untold:
@@ -210,35 +194,36 @@ class Driver:
     # --- events -----------------------------------------------------------------------------------------------------
 
     def _on_group_ready(self, event: GroupReady, actions: list[Action]) -> None:  # noqa: ARG002
-        if event.group in self._groups:
+        if event.group in self._roster:
             raise ProtocolError(f"group {event.group} says twice that it is ready")
         if event.group in self.tally.lost_groups:
             return  # It was given up; what it has to say comes too late.
         self._unheard.pop(event.group, None)
-        self._groups[event.group] = Group()
-        self._hungry[event.group] = None
+        self._roster.join(event.group)
 
     def _on_group_lost(self, event: GroupLost, actions: list[Action]) -> None:
         if event.group in self.tally.lost_groups:
             return
         self.tally.lost_groups[event.group] = event.error
         self._blame = event
-        group = self._groups.pop(event.group, None)
-        self._hungry.pop(event.group, None)
         self._unheard.pop(event.group, None)
-        if group is None:
-            return
-        blamed = next(iter(group.in_flight), None) if event.number is None else event.number
-        for number in group.in_flight:
+        had = self._roster.leave(event.group)
+        blamed = next(iter(had), None) if event.number is None else event.number
+        # Results of short trials come together: it may have been any of those that the group had.
+        is_sure = event.number is not None or len(had) == 1
+        if not is_sure:
+            self._suspicion.watch(had)
+        for number in had:
             trial = self._live[number]
             if number == blamed:
-                self._give_up_attempt(trial, event.group, event.error, True, 0.0, 0.0, actions)
+                failed = FailedAttempt(trial.attempt, event.group, None, None, event.error, is_sure)
+                self._give_up_attempt(trial, failed, is_sure and trial.attempt >= self.config.max_attempts, actions)
             else:  # It was queued behind the trial that was lost, and never began.
                 trial.advance(TrialEvent.REQUEUED)
                 trial.attempt -= 1
-                self._waiting.append(trial)
-        if event.number is None:
-            self._suspect(group.in_flight)
+                actions.append(NoteRetry(trial.number, trial.attempt, trial.history))
+                if not self._suspicion.hold(trial):
+                    self._waiting.append(trial)
 
     def _on_asked(self, event: Asked, actions: list[Action]) -> None:  # noqa: ARG002
         if len(event.points) > self._asking:
@@ -254,6 +239,7 @@ class Driver:
     def _on_stored(self, event: Stored, actions: list[Action]) -> None:
         told = []
         live, count, goals, took = self._live, self.tally.count, self.config.goals, self.stopping.took
+        is_suspicious = self._suspicion.is_active
         for result in event.results:
             number, state = result.number, result.state
             trial = live.get(number)
@@ -261,13 +247,13 @@ class Driver:
                 continue
             trial.advance(FINISHING[state])
             del live[number]
-            if self._suspects or self._watched:
-                self._clear(number)
+            if is_suspicious:
+                self._suspicion.clear(number)
             count(result, trial.params, goals)
             if state is TrialState.COMPLETE:
                 took(result.elapsed_s)
             told.append(FinishedTrial(number, state, result.values, reports=result.reports))
-        self._release(event.group, event.results)
+        self._roster.release(event.group, event.results)
         if not told:
             return
         if not self.config.batch:
@@ -284,10 +270,12 @@ class Driver:
             trial = self._live.get(result.number)
             if trial is None or not trial.is_at(event.group, result.attempt):
                 continue
-            self._release(event.group, (result,))
-            self._clear(result.number)  # it has failed, but ended nothing
+            self._roster.release(event.group, (result,))
+            self._suspicion.clear(result.number)  # it has failed, but ended nothing
+            is_last = not result.retry or trial.own_attempts >= self.config.max_attempts
+            times_s = (result.started_s or None, result.elapsed_s if result.started_s else None)
             self._give_up_attempt(
-                trial, event.group, result.error, result.retry, result.started_s, result.elapsed_s, actions
+                trial, FailedAttempt(trial.attempt, event.group, *times_s, result.error), is_last, actions
             )
 
     def _on_questioned(self, event: Questioned, actions: list[Action]) -> None:
@@ -323,114 +311,53 @@ class Driver:
         if self.stopping.must_hurry():
             actions.append(Hurry())
 
-    def _suspect(self, numbers: Iterable[int]) -> None:
-        """One of these has ended its group, and which one is not sure."""
-        self._suspects.update(numbers)
-        held = [trial for trial in self._waiting if trial.number in self._suspects]
-        self._waiting = deque(trial for trial in self._waiting if trial.number not in self._suspects)
-        self._held.extend(held)
-
-    def _clear(self, number: int) -> None:
-        """This trial has ended, and nothing else with it."""
-        self._suspects.discard(number)
-        self._watched.discard(number)
-
     # --- decisions --------------------------------------------------------------------------------------------------
 
-    def _give_up_attempt(
-        self,
-        trial: LiveTrial,
-        group: int,
-        error: str,
-        retry: bool,
-        started_s: float,
-        elapsed_s: float,
-        actions: list[Action],
-    ) -> None:
+    def _give_up_attempt(self, trial: LiveTrial, failed: FailedAttempt, is_last: bool, actions: list[Action]) -> None:
         """Try the trial again, or have its failure stored."""
-        times_s = (started_s or None, elapsed_s if started_s else None)
-        trial.history = extended(trial.history, FailedAttempt(trial.attempt, group, *times_s, error))
-        if retry and trial.attempt < self.config.max_attempts:
-            trial.advance(TrialEvent.REQUEUED)
-            self.tally.repeat(error)
+        trial.history = extended(trial.history, failed)
+        if is_last:
+            started_s, elapsed_s = failed.started_s or 0.0, failed.elapsed_s or 0.0
+            about = (trial.number, trial.attempt, failed.group, trial.params, started_s, elapsed_s)
+            actions.append(RecordFailure(*about, failed.error, trial.history))
+            return
+        trial.advance(TrialEvent.REQUEUED)
+        trial.spared += not failed.is_own
+        self.tally.repeat(failed.error)
+        actions.append(NoteRetry(trial.number, trial.attempt, trial.history))
+        if not self._suspicion.hold(trial):
             self._waiting.appendleft(trial)
-            actions.append(NoteRetry(trial.number, trial.history))
-            return
-        failed = (trial.number, trial.attempt, group, trial.params, started_s, elapsed_s, error, trial.history)
-        actions.append(RecordFailure(*failed))
-
-    def _release(self, index: int, results: Sequence[Result]) -> None:
-        """These attempts no longer occupy their group."""
-        group = self._groups.get(index)
-        if group is None:
-            return
-        for result in results:
-            group.in_flight.pop(result.number, None)
-        self._durations.took([result.elapsed_s for result in results])
-        if len(group.in_flight) * 2 <= self._depth:
-            self._hungry[index] = None
-
-    def _queue_depth(self) -> int:
-        """How many trials a group may hold, the running one included."""
-        # A trial that may have ended a process has its group alone, so that it is known if it does so again.
-        depth = 1 if self._suspects or self._watched else self._durations.depth(self.config.is_adaptive)
-        if depth == 1 or self.config.is_adaptive:
-            return depth
-        # Towards the end the groups share what is left.
-        left = self.config.total - self.tally.done
-        return min(depth, max(1, left // max(1, len(self._groups))))
 
     def _feed(self, actions: list[Action], has_asked: bool) -> None:
         """Give trials to the groups that have room; ask for points when there are too few."""
         if self.phase is not Phase.RUNNING:
             return
-        if self._held and len(self._suspects) == len(self._held):
-            self._waiting.appendleft(self._held.popleft())
-        if self._later and not self._suspects:
-            self._waiting.extendleft(reversed(self._later))
-            self._later.clear()
-        depth = self._queue_depth()
-        if depth > self._depth:
-            self._hungry.update(
-                (index, None) for index, group in self._groups.items() if len(group.in_flight) * 2 <= depth
-            )
-        self._depth = depth
-        if self._hungry:
-            self._dispatch(actions)
+        roster = self._roster
+        roster.set_depth(self._suspicion.is_active, self.config.total - self.tally.done)
+        if self._suspicion.is_confining:
+            free = roster.free
+            confined = self._suspicion.release(self.running, len(free))
+            actions += map(roster.hand_one, free, confined)
+            return
+        if roster.is_hungry:
+            actions += roster.hand_out(self._waiting)
         if self.wants_point:
             if not has_asked:
                 self._asking = 1
                 actions.append(Ask(1))
             return
         left = self.config.total - self._asked
-        if self._asking or self._is_exhausted or not left or not self._hungry:
+        if self._asking or self._is_exhausted or not left or not roster.is_hungry:
             return
         if self.config.batch:
             wanted = 0 if self._live or self._generation else self.config.batch
         elif self.config.is_adaptive:
             return
         else:
-            wanted = sum(max(0, depth - len(self._groups[index].in_flight)) for index in self._hungry)
+            wanted = roster.room
         self._asking = min(wanted, left)
         if self._asking:
             actions.append(Ask(self._asking))
-
-    def _dispatch(self, actions: list[Action]) -> None:
-        if not self._waiting:
-            return
-        hungry = sorted(self._hungry, key=lambda index: len(self._groups[index].in_flight))
-        share = -(-len(self._waiting) // len(hungry))
-        for index in hungry:
-            group = self._groups[index]
-            assignments = []
-            for _ in range(min(max(0, self._depth - len(group.in_flight)), share, len(self._waiting))):
-                trial = self._waiting.popleft()
-                group.in_flight[trial.number] = None
-                assignments.append(trial.dispatch(index))
-            if assignments:
-                actions.append(Dispatch(index, tuple(assignments)))
-            if len(group.in_flight) >= self._depth:
-                del self._hungry[index]
 
     def _end(self, actions: list[Action]) -> None:
         """Has the run ended?"""
@@ -439,7 +366,7 @@ class Driver:
         is_asked = self._is_exhausted or self._asked >= self.config.total
         if is_asked and not self._live:
             self._shut_down(Shutdown("complete"), actions)
-        elif not self._groups and not self._unheard:
+        elif not self._roster and not self._unheard:
             last = self._blame
             if last.is_death:
                 self._shut_down(Shutdown("stopped", f"no group is left; at last {last.error}"), actions)
@@ -452,13 +379,11 @@ class Driver:
 
     def _leave_running(self) -> None:
         """Attempts that are left at the end are no attempts: their trials run again, as if they had not been sent."""
-        for group in self._groups.values():
-            for number in group.in_flight:
-                trial = self._live[number]
-                trial.advance(TrialEvent.REQUEUED)
-                trial.attempt -= 1
-                self._waiting.append(trial)
-            group.in_flight.clear()
+        for number in self._roster.recall():
+            trial = self._live[number]
+            trial.advance(TrialEvent.REQUEUED)
+            trial.attempt -= 1
+            self._waiting.append(trial)
 
     def _shut_down(self, action: Shutdown, actions: list[Action]) -> None:
         self.phase = Phase.STOPPED
@@ -470,21 +395,6 @@ class Driver:
         Raises:
             ProtocolError: One does not hold; the message names it.
         """
-        in_flight = [number for group in self._groups.values() for number in group.in_flight]
-        waiting = {trial.number for trial in self._waiting}
-        held = {trial.number for trial in (*self._held, *self._later)}
-        problems: Sequence[tuple[bool, str]] = (
-            (len(in_flight) != len(set(in_flight)), "a trial is in flight in two groups"),
-            (bool((waiting | held) & set(in_flight)), "a trial waits and is in flight"),
-            (bool(waiting & held), "a trial waits and is held back"),
-            (not waiting | held | set(in_flight) <= self._live.keys(), "a finished trial is waiting or in flight"),
-            (len(self._suspects) > len(self._held) + 1, "two trials that may end a group run at once"),
-            (any(t.state is not TrialState.WAITING for t in self._waiting), "a waiting trial is not WAITING"),
-            (any(self._live[n].state is not TrialState.RUNNING for n in in_flight), "in flight, but not RUNNING"),
-            (any(t.attempt > self.config.max_attempts for t in self._live.values()), "too many attempts"),
-            (self._asked > self.config.total, "more points asked for than trials wanted"),
-            (any(len(g.in_flight) > DEEPEST_QUEUE for g in self._groups.values()), "a queue is too deep"),
-        )
-        for is_broken, problem in problems:
-            if is_broken:
-                raise ProtocolError(problem)
+        problem = broken(self.config, self._asked, self._live, self._waiting, self._suspicion.held, self._roster)
+        if problem:
+            raise ProtocolError(problem)

@@ -21,6 +21,8 @@ class Pending:
         is_cleared: It is known that it was not.
         cause: What is known of how its last attempt ended the process; empty: nothing.
         history: Its attempts that have failed, that one included.
+        spared: How many of them may have ended because of another trial.
+        is_guilty: It is known to have ended the process.
     """
 
     number: int
@@ -30,6 +32,12 @@ class Pending:
     is_cleared: bool = False
     cause: str = ""
     history: str = ""
+    spared: int = 0
+    is_guilty: bool = False
+
+    def has_failed(self, max_attempts: int) -> bool:
+        """True when it is not to run again: it was to blame for the last end, and has no attempt left."""
+        return (self.attempt if self.is_guilty else self.attempt - self.spared) >= max_attempts
 
 
 @dataclass(frozen=True, slots=True)

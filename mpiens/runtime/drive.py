@@ -344,7 +344,7 @@ class Drive:
         return Stored(action.group, (result,))
 
     def _note_retry(self, action: NoteRetry) -> None:
-        self._logbook.repeated(action.number, action.history)
+        self._logbook.repeated(action.number, action.attempt, action.history)
 
     def _tell(self, action: Tell) -> None:
         self._logbook.told(action.trials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from mpiens import guard
 from mpiens.comm.backoff import Backoff
@@ -15,7 +16,7 @@ from mpiens.comm.mpi import World
 from mpiens.driver import Start
 from mpiens.driver.ledger import Ledger
 from mpiens.driver.tally import Tally
-from mpiens.environment import has_fault_tolerance
+from mpiens.environment import SUPERVISED, has_fault_tolerance
 from mpiens.errors import MpiensError
 from mpiens.messages import Left, RankLost, Ready, Shutdown
 from mpiens.runlog import RunLog
@@ -68,6 +69,8 @@ def _lead(
 ) -> Ending:
     try:
         job = with_deadline(prepare(order, world.size, lock), ask_scheduler)
+        attributes = SUPERVISED in os.environ or has_fault_tolerance(os.environ)
+        job = replace(job, driver=replace(job.driver, attributes_deaths=attributes))
         for warning in job.warnings:
             observer.warned(warning)
         ending = _ended_before(job)

@@ -74,9 +74,9 @@ class Logbook:
         """These attempts are about to be sent."""
         self._entries.append(sent_entry(group, assignments))
 
-    def repeated(self, number: int, history: str) -> None:
-        """An attempt has failed and will be repeated."""
-        self._entries.append(repeated_entry(number, history))
+    def repeated(self, number: int, attempt: int, history: str) -> None:
+        """A trial waits again."""
+        self._entries.append(repeated_entry(number, attempt, history))
 
     def told(self, trials: Sequence[FinishedTrial]) -> None:
         """The sampler is about to be told this; the trials' records are in the store."""

@@ -16,24 +16,21 @@ from typing import Protocol
 import numpy as np
 
 from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint
-from mpiens.driver import Pending, Start
+from mpiens.driver import Start
 from mpiens.driver.ledger import Ledger, Sent
-from mpiens.driver.machine import LOST
 from mpiens.driver.tally import Best, Tally, add_cause
 from mpiens.errors import StoreError, UsageError
 from mpiens.goals import Goals, front
 from mpiens.guard import Death
-from mpiens.history import FailedAttempt, attempts_in, extended
+from mpiens.history import attempts_in
 from mpiens.record import Params
+from mpiens.runtime.charges import Kills, pending
 from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Pruner, Sampler
 from mpiens.store.files import explaining, name_aside
 from mpiens.store.journal import START, read_frames
 from mpiens.store.outcomes import Outcomes
 from mpiens.trial import TrialState
-
-KILLED = "the run was killed in the midst of it"
-"""Cause of an attempt that has ended with its process, where nothing more is known."""
 
 
 class Results(Protocol):
@@ -169,7 +166,7 @@ def recover(
     goals: Goals,
     batch: int = 0,
     deaths: Sequence[Death] = (),
-    kills: Mapping[tuple[int, int], str] = MappingProxyType({}),
+    kills: Kills = MappingProxyType({}),
     pruner: Pruner | None = None,
 ) -> Recovered:
     """Bring ledger, results and sampler together; the sampler is restored by it.
@@ -200,28 +197,18 @@ def recover(
         _teach(pruner, ledger, outcomes, batch)
     # In generations, results wait to be told; their trials have ended all the same.
     points = {number: sent for number, sent in ledger.open.items() if not recorded[number]}
-    charged, is_known = charge(points, deaths, kills)
-    pending = []
-    for number in np.flatnonzero(~recorded).tolist():
-        sent = points[number]
-        attempt = sent.attempt - (sent.group >= 0 and number not in charged)  # as in `cost`
-        # More attempts than are allowed now, because the limit was lowered, are as many as that.
-        was_sent = sent.group >= 0 or attempt > 0
-        is_cleared = is_known and number not in charged
-        cause = kills.get((number, attempt), "")
-        last, history = charged.get(number, ""), sent.history
-        if number in charged:
-            history = extended(history, FailedAttempt(attempt, sent.group, None, None, cause or last or KILLED))
-        if last and not cause:
-            cause = f"{LOST.format(attempt)}; at last {last}"
-        pending.append(Pending(number, min(attempt, max_attempts), sent.params, was_sent, is_cleared, cause, history))
+    numbers = np.flatnonzero(~recorded).tolist()
+    waiting = pending(points, numbers, max_attempts, deaths, kills)
     tally = _tally(outcomes, results, sampler.total, goals)
-    for trial in pending:
-        tally.retried += trial.attempt
-        for failed in attempts_in(trial.history):
-            add_cause(tally.repeated, failed.error)
-    start = Start(ledger.asked, tally, tuple(pending), untold)
-    is_over = ledger.asked == sampler.total and not pending and not untold
+    for trial in waiting:
+        failed = [attempt.error for attempt in attempts_in(trial.history)]
+        # An attempt that is the last is not tried again.
+        is_last = trial.has_failed(max_attempts)
+        tally.retried += trial.attempt - is_last
+        for cause in failed[:-1] if is_last else failed:
+            add_cause(tally.repeated, cause)
+    start = Start(ledger.asked, tally, tuple(waiting), untold)
+    is_over = ledger.asked == sampler.total and not waiting and not untold
     return Recovered(start, ledger, is_over, warnings)
 
 
@@ -318,35 +305,6 @@ def _kept_points(ledger: Ledger, results: Results) -> Iterator[Params | None]:
     found = results.points(range(ledger.asked))
     found |= {number: sent.params for number, sent in ledger.open.items()}
     return chain(found.get(number) for number in range(ledger.asked))
-
-
-def charge(
-    unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Mapping[tuple[int, int], str]
-) -> tuple[dict[int, str], bool]:
-    """Trials that pay for the end of the process before, with what is known of it; and if they are known to be guilty.
-
-    Where it is not known: the first trial of those that each group had.
-    """
-    found: list[tuple[int, int, str]] = [(number, attempt, "") for number, attempt in kills]
-    found += [(death.trial, death.attempt, str(death)) for death in deaths if death.trial is not None]
-    named: dict[int, str] = {}
-    for number, attempt, cause in found:
-        trial = unfinished.get(number)
-        if trial is not None and trial.group >= 0 and trial.attempt == attempt:
-            named[number] = cause
-    if deaths or named:
-        return named, True
-    first: dict[int, int] = {}
-    for number, sent in unfinished.items():
-        if sent.group >= 0:
-            first.setdefault(sent.group, number)
-    return dict.fromkeys(first.values(), ""), False
-
-
-def cost(unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Mapping[tuple[int, int], str]) -> int:
-    """Attempts that unfinished trials have cost."""
-    charged, _ = charge(unfinished, deaths, kills)
-    return sum(sent.attempt - (sent.group >= 0 and number not in charged) for number, sent in unfinished.items())
 
 
 def _tally(outcomes: Outcomes, results: Results, total: int, goals: Goals) -> Tally:

@@ -15,7 +15,14 @@ from mpiens.store.columns import Column, decoded
 from mpiens.store.table import NUMBER, PARAMS, STATE, STATES, TRIALS, VALUES, Key
 
 _BEHIND = ("attempt", "group", "seed", "started_s", "elapsed_s", "error")
-_TYPES = {"attempt": "int64", "group": "int64", "started_s": "float64", "elapsed_s": "float64", "error": "object"}
+_TYPES = {
+    "attempt": "int64",
+    "group": "int64",
+    "started_s": "float64",
+    "elapsed_s": "float64",
+    "error": "object",
+    "is_own": "bool",
+}
 
 
 def trial_columns(columns: Mapping[Key, Column]) -> dict[str, np.ndarray]:

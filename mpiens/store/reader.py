@@ -171,9 +171,10 @@ class Results:
 
     @functools.cached_property
     def attempts(self) -> pd.DataFrame:
-        """A row for each attempt that has failed, with number, attempt, group, started_s, elapsed_s, error.
+        """A row for each attempt that has failed: number, attempt, group, started_s, elapsed_s, error, is_own.
 
-        Times are NaN where a process was killed.
+        Times are NaN where a process was killed; `is_own` is False where several trials were there then, and nobody
+        knows which of them did it.
 
         Raises:
             StoreError: pandas is not installed, or the file cannot be read.

@@ -266,21 +266,46 @@ def test_after_the_first_death_those_that_were_sent_run_beside_each_other() -> N
     driver.check()
 
 
-@pytest.mark.parametrize(("attempts", "most"), [((2, 2, 1, 0), 3), ((1, 1, 0, 0), 2), ((2, 2, 1, 1), 9)])
+@pytest.mark.parametrize(("spared", "most"), [((2, 2, 1, 0), 3), ((1, 1, 0, 0), 2), ((2, 2, 1, 1), 9)])
 def test_those_that_were_there_twice_or_have_one_attempt_left_run_alone_first(
-    attempts: tuple[int, ...], most: int
+    spared: tuple[int, ...], most: int
 ) -> None:
-    pending = tuple(Pending(n, attempt, {"x": n}, True) for n, attempt in enumerate(attempts))
+    pending = tuple(Pending(n, times, {"x": n}, True, spared=times) for n, times in enumerate(spared))
     driver = Driver(DriverConfig(4, 3, max_attempts=most), Start(4, Tally(4), pending))
     assert dispatched(driver.handle(*map(GroupReady, range(3)))) == {0: [0]}
     assert driver.running == 1
-    actions = driver.handle(Stored(0, (result(Assignment(0, attempts[0] + 1, {"x": 0})),)))
+    assert not driver.wants_point
+    actions = driver.handle(Stored(0, (result(Assignment(0, spared[0] + 1, {"x": 0})),)))
     assert list(dispatched(actions).values()) == [[1]]
     (group,) = dispatched(actions)
     driver.check()
-    actions = driver.handle(Stored(group, (result(Assignment(1, attempts[1] + 1, {"x": 1})),)))
+    actions = driver.handle(Stored(group, (result(Assignment(1, spared[1] + 1, {"x": 1})),)))
     assert sorted(dispatched(actions).values()) == [[2], [3]]
     driver.check()
+
+
+def test_where_deaths_can_be_traced_the_others_go_on() -> None:
+    pending = tuple(Pending(n, 2, {"x": n}, True, spared=2) for n in range(2))
+    config = DriverConfig(3, 3, max_attempts=3, attributes_deaths=True)
+    driver = Driver(config, Start(3, Tally(3), (*pending, Pending(2, 0, {"x": 2}))))
+    assert dispatched(driver.handle(*map(GroupReady, range(3)))) == {0: [0], 1: [1], 2: [2]}
+
+
+def test_of_many_an_eighth_runs_after_each_death() -> None:
+    pending = tuple(Pending(n, n // 100 + 1, {"x": n}, True, spared=n // 100 + 1) for n in range(500))
+    driver = Driver(DriverConfig(500, 1000, max_attempts=9), Start(500, Tally(500), pending))
+    sent = dispatched(driver.handle(*map(GroupReady, range(1000))))
+    assert list(sent.values()) == [[400]], "after five deaths, alone"
+    widths = []
+    while driver.tally.done < 500:
+        widths.append(len(sent))
+        stored = [
+            Stored(group, (result(Assignment(number, number // 100 + 2, {"x": number})),))
+            for group, (number,) in sent.items()
+        ]
+        sent = dispatched(driver.handle(*stored))
+        driver.check()
+    assert widths == [1] * 200 + [15] * 7 + [95, 100]
 
 
 def test_results_that_were_never_told_are_told_first() -> None:
@@ -367,9 +392,13 @@ def test_a_finished_trial_takes_few_bytes() -> None:
 def test_a_replay_knows_the_history_of_a_trial_that_waits() -> None:
     ledger = Ledger(1, False)
     first, second = [Assignment(0, 1, {"x": 0})], [Assignment(0, 2, {"x": 0}, "once\n")]
-    ledger.replay(msgpack.packb([asked_entry(0, [{"x": 0}]), sent_entry(4, first), repeated_entry(0, "once\n")]))
+    ledger.replay(msgpack.packb([asked_entry(0, [{"x": 0}]), sent_entry(4, first), repeated_entry(0, 1, "once\n")]))
     assert ledger.open == {0: Sent(1, -1, {"x": 0}, "once\n")}
     ledger.replay(msgpack.packb([sent_entry(2, second)]))
     assert ledger.open == {0: Sent(2, 2, {"x": 0}, "once\n")}
+    ledger.replay(msgpack.packb([repeated_entry(0, 1, "once\n")]))
+    assert ledger.open[0].attempt == 1, "the second has never begun"
+    ledger.replay(msgpack.packb([(3, 0, "twice\n")]))  # as earlier versions wrote it
+    assert ledger.open == {0: Sent(1, -1, {"x": 0}, "twice\n")}
     with pytest.raises(StoreError, match="not an entry that can follow here"):
-        ledger.replay(msgpack.packb([repeated_entry(9, "")]))
+        ledger.replay(msgpack.packb([repeated_entry(9, 1, "")]))

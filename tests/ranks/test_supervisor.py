@@ -23,7 +23,7 @@ from mpiens.driver.ledger import Sent
 from mpiens.guard import Death, read_deaths, remove_deaths, write_death
 from mpiens.report import status as status_file
 from mpiens.report.status import read_status
-from mpiens.runtime.recovery import charge, cost
+from mpiens.runtime.charges import charge, cost
 from supervision import left_behind
 
 LAUNCHER = """
