@@ -31,6 +31,7 @@ class Stopping:
     Attributes:
         reason: Why it stops; empty while it does not.
         until_s: When running trials are left; None while it does not stop.
+        last_s: When they are left because of the deadline; None: there is none.
     """
 
     def __init__(self, drain_s: float, deadline_s: float | None, wind_down_s: float) -> None:
@@ -38,7 +39,7 @@ class Stopping:
         self.until_s: float | None = None
         self._drain_s = drain_s
         self._begin_s = None if deadline_s is None else deadline_s - wind_down_s
-        self._last_s = None if deadline_s is None else deadline_s - min(MOST_KEPT_S, wind_down_s * _KEPT_SHARE)
+        self.last_s = None if deadline_s is None else deadline_s - min(MOST_KEPT_S, wind_down_s * _KEPT_SHARE)
         self._now_s = 0.0
         self._requests = 0
         self._hurry_s = 0.0
@@ -57,25 +58,25 @@ class Stopping:
 
     def took(self, elapsed_s: float) -> None:
         """A trial is complete."""
-        if self._last_s is not None:
+        if self.last_s is not None:
             self._recent_s.append(elapsed_s)
 
     def request(self, reason: str) -> None:
         """Somebody asks the run to stop; the second time, at once."""
         self._requests += 1
         until_s = self._now_s + self._drain_s
-        self._stop(reason, until_s if self._last_s is None else min(until_s, self._last_s))
+        self._stop(reason, until_s if self.last_s is None else min(until_s, self.last_s))
 
     def tick(self, now_s: float) -> None:
         """Time passes."""
         self._now_s = now_s
-        if self._last_s is None or self._begin_s is None or self.has_begun:
+        if self.last_s is None or self._begin_s is None or self.has_begun:
             return
-        left_s = self._last_s - now_s
+        left_s = self.last_s - now_s
         if now_s >= self._begin_s:
-            self._stop("walltime", self._last_s)
+            self._stop("walltime", self.last_s)
         elif self._recent_s and (quick_s := self._quick_s()) > left_s:
-            self._stop(f"walltime: {left_s:.3g} s are left for trials, and they take {quick_s:.3g} s", self._last_s)
+            self._stop(f"walltime: {left_s:.3g} s are left for trials, and they take {quick_s:.3g} s", self.last_s)
 
     def must_hurry(self) -> bool:
         """True once, when running trials that ask are to end: when a tenth of their time is left."""

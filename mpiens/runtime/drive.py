@@ -117,6 +117,11 @@ class Drive:
         }
 
     @property
+    def ends_s(self) -> float | None:
+        """When running trials are left because of a deadline, on `time.monotonic`'s clock; None: there is none."""
+        return self._driver.stopping.last_s
+
+    @property
     def has_stuck_group(self) -> bool:
         """True when ranks of some group will not answer any more."""
         return self._stuck
@@ -377,11 +382,13 @@ class Drive:
             return
         self._stop_noted = True
         if self._driver.running:
-            left_s = max(0.0, stopping.until_s - time.monotonic())
-            self._observer.noted(
-                f"{stopping.reason}: no new trials; those that are running have {left_s:.0f} s; "
-                "another signal stops at once"
-            )
+            self.say_stop(stopping.reason, stopping.until_s - time.monotonic())
+
+    def say_stop(self, reason: str, left_s: float) -> None:
+        """Tell whoever watches that the run is stopping, and how long running trials have."""
+        self._stop_noted = True
+        left = f"those that are running have {max(0.0, left_s):.0f} s"
+        self._observer.noted(f"{reason}: no new trials; {left}; another signal stops at once")
 
     def _note_end(self, action: EndRun) -> None:
         self._end = action

@@ -164,13 +164,7 @@ def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_
     timeout_s = _HASTE_TIMEOUT_S if is_hasty else LEAVE_TIMEOUT_S
     # Survivors of a group that has lost a member may hang in it.
     end_s = time.monotonic() + (min(timeout_s, _SURVIVOR_TIMEOUT_S) if lost else timeout_s)
-    backoff = Backoff()
-    while staying and time.monotonic() < end_s:
-        envelope = world.transport.poll()
-        if envelope is None:
-            backoff.pause()
-        elif isinstance(envelope.message, (Left, RankLost)):
-            staying.discard(envelope.message.rank)
+    _await_leaving(world, staying, end_s)
     if staying and has_fault_tolerance(os.environ):
         _end_survivors(world, observer, staying)
     if staying:
@@ -184,7 +178,12 @@ def _end_survivors(world: World, observer: Observer, staying: set[int]) -> None:
     ranks = ", ".join(map(str, sorted(staying)[:20])) + (" and others" if len(staying) > 20 else "")
     observer.warned(f"these ranks do not leave and are killed: {ranks}; all files are complete")
     end_local_ranks(staying)
-    end_s, backoff = time.monotonic() + _HASTE_TIMEOUT_S, Backoff()
+    _await_leaving(world, staying, time.monotonic() + _HASTE_TIMEOUT_S)
+
+
+def _await_leaving(world: World, staying: set[int], end_s: float) -> None:
+    """Wait until every rank has left or died, at most until `end_s`; those that have go out of `staying`."""
+    backoff = Backoff()
     while staying and time.monotonic() < end_s:
         envelope = world.transport.poll()
         if envelope is None:
@@ -220,6 +219,8 @@ def _run_serially(
             with signals.waiting():
                 drive.beat()
 
+        # Nothing but signals and threads reaches this rank while a trial runs.
+        signals.bound(job.driver.drain_s, drive.ends_s, drive.say_stop)
         transport.connect(root.deliver, work)
         member.pruning.say = drive.hear
         member.pruning.listen = member.soft_stop.listen = listen

@@ -90,8 +90,7 @@ def test_the_second_signal_stops_at_once(ranks: int, tmp_path: Path) -> None:
     spec = project(tmp_path, SLOW, 100.0)
     with running(tmp_path, ranks, spec) as job:
         job.send_signal(signal.SIGUSR1)
-        if ranks:  # there the drain is announced; signals that come together are one
-            wait_for(tmp_path, job, lambda path: "another signal stops at once" in (path / "said").read_text())
+        wait_for(tmp_path, job, lambda path: "another signal stops at once" in (path / "said").read_text())
         time.sleep(1.1)
         job.send_signal(signal.SIGUSR1)
         assert job.wait(30) == 75
@@ -118,11 +117,27 @@ def test_what_mpiexec_makes_of_other_signals(number: signal.Signals, tmp_path: P
 
 
 @pytest.mark.mpi
-def test_trials_that_outlast_the_drain_are_left(tmp_path: Path) -> None:
-    spec = project(tmp_path, SLOW, 100.0, drain=0.5)
-    with running(tmp_path, 3, spec) as job:
-        job.send_signal(signal.SIGUSR1)
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_trials_that_outlast_the_drain_are_left(ranks: int, tmp_path: Path) -> None:
+    # A model that catches everything is ended all the same.
+    stubborn = SLOW.replace(
+        "    time.sleep", "    try:\n        time.sleep(100)\n    except BaseException:\n        pass\n    time.sleep"
+    )
+    spec = project(tmp_path, SLOW if ranks else stubborn, 100.0, drain=0.5)
+    with running(tmp_path, ranks, spec) as job:
+        job.send_signal(signal.SIGUSR1 if ranks else signal.SIGINT)
         assert job.wait(30) == 75
+    assert finished(tmp_path) == 0
+    said = (tmp_path / "said").read_text()
+    assert said.count("another signal stops at once") == 1
+    assert ("SIGUSR1" if ranks else "SIGINT") + ": no new trials; those that are running have" in said
+
+
+def test_a_lone_rank_leaves_its_trial_at_the_deadline(tmp_path: Path) -> None:
+    spec = project(tmp_path, SLOW, 100.0, walltime="4s")
+    done = mpiens(0, "run", spec, "--progress", "off")
+    assert done.returncode == 75, done.stdout + done.stderr
+    assert "small: stopped: walltime" in done.stdout
     assert finished(tmp_path) == 0
 
 
