@@ -54,7 +54,8 @@ class Lists:
 
 
 @pytest.fixture
-def lists() -> Iterator[Lists]:
+def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lists]:
+    monkeypatch.setattr(drive_file, "_DRAIN_S", 60.0)  # all that has arrived, however slow the machine is
     yield Lists()
 
 
