@@ -15,7 +15,7 @@ from mpiens.comm.base import Envelope
 from mpiens.driver import DriverConfig
 from mpiens.driver.actions import Shutdown
 from mpiens.layout import plan
-from mpiens.messages import Alive, Assign, Message, RankLost, Ready, Result, Results
+from mpiens.messages import Alive, Assign, Message, RankLost, Ready, Reported, Result, Results, Verdict
 from mpiens.record import Params, TrialRecord, decode, encode
 from mpiens.runtime import drive as drive_file
 from mpiens.runtime.drive import Drive
@@ -93,6 +93,25 @@ def test_a_result_that_comes_together_with_the_death_of_its_group_is_not_stored(
     drive._handle(drive._receive())
     assert [(record.number, record.attempt) for record in lists.stored] == [(1, 1), (0, 2)]
     assert sorted(trial.number for trial in lists.told) == [0, 1]
+
+
+def test_a_question_is_answered_unless_its_attempt_has_been_given_up(lists: Lists, tmp_path: Path) -> None:
+    drive = drive_of(lists, tmp_path, trials=2)
+    pruner = drive._job.pruner = MagicMock()  # type: ignore[misc]
+    pruner.judge.side_effect = [True, False]
+    lists.arriving += [Envelope(1, Ready(0)), Envelope(3, Ready(1))]
+    drive._handle(drive._receive())
+    sent = len(lists.sent)
+    asked = [Reported(0, 0, 1, 1, ((1, 2.0), (2, 3.0))), Reported(1, 1, 1, 4, ((5, 1.0),))]
+    stale = [Reported(0, 0, 2, 1, ((1, 2.0),)), Reported(1, 0, 1, 1, ((1, 2.0),)), Reported(1, 7, 1, 1, ((1, 2.0),))]
+    lists.arriving += [Envelope(1 + 2 * question.group, question) for question in (*stale, *asked)]
+    drive._handle(drive._receive())
+    assert lists.sent[sent:] == [(1, Verdict(0, 1, 1, True)), (3, Verdict(1, 1, 4, False))]
+    assert [call.args for call in pruner.judge.call_args_list] == [(0, 1, asked[0].reports), (1, 1, asked[1].reports)]
+    lists.arriving.append(ended(1, 1, 1))
+    drive._handle(drive._receive())
+    ((told,),) = [call.args for call in pruner.learn.call_args_list]
+    assert [trial.number for trial in told] == [1]
 
 
 def test_the_ranks_hear_of_the_driver_while_results_are_packed(

@@ -61,6 +61,17 @@ def test_a_killed_run_goes_on_bit_for_bit_on_other_ranks_and_saves_steps(
     assert np.nanmin(table["loss"]) == ((table["x"] - 0.3) ** 2 + 1 / 12).min()
 
 
+def test_a_run_that_goes_on_knows_what_was_reported_before(tmp_path: Path) -> None:
+    search = {"algorithm": "grid", "objectives": {"loss": "minimize"}, "pruner": "median"}
+    good = [0.3, 0.31, 0.32, 0.33, 0.34, 0.35]
+    spec = write_project(tmp_path, CURVES, space={"x": good}, search=search)
+    completed(0, "run", spec)
+    completed(0, "run", spec, "--resume", "--set", f"space.x={[*good, 0.9, 0.29]}")
+    r = mpiens.open(tmp_path / "small.run")
+    assert r.trials["state"].tolist()[6:] == ["PRUNED", "COMPLETE"], "alone they would have too few to compare with"
+    assert r.reports(6)["step"].tolist() == [1]
+
+
 GROUPS = """
 import mpiens
 

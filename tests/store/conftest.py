@@ -39,6 +39,8 @@ def make_record(number: int, attempt: int = 1, **changes: Any) -> TrialRecord:
         }
         if number % 5
         else {},
+        # Of the first ones none: a segment may lack the column.
+        "reports": tuple((step, number / (1 + step)) for step in range(number % 4)) if number > 5 else (),
     }
     return TrialRecord(**(fields | changes))
 

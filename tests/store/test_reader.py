@@ -245,3 +245,25 @@ def test_a_missing_library_is_named(open_store: Maker, run_dir: Path, monkeypatc
     with pytest.raises(StoreError, match=r"pandas is not installed.*mpiens\[analysis\]"):
         _ = results.trials
     assert load is builtins.__import__
+
+
+def test_what_trials_reported_is_there_from_journal_to_packed_file(
+    open_store: Callable[..., FileStore], packed: Callable[..., bytes], record: Callable[..., Any], run_dir: Path
+) -> None:
+    store = open_store()
+    for numbers in (range(6), range(6, 20), range(20, 26)):  # the first ones have reported nothing
+        store.append([packed(number) for number in numbers])
+        if numbers.stop < 26:
+            store.seal()
+    expected = [(n, step, value) for n in range(26) for step, value in record(n).reports]
+    again = open_store().outcomes()
+    assert [(n, *report) for n in range(26) for report in again.reported(n)] == expected
+    store.seal()
+    for state in ("running", "complete"):
+        if state == "complete":
+            store.finish("complete")
+        found = open_results(run_dir)
+        assert found.state == state
+        assert list(found.reports().itertuples(index=False, name=None)) == expected
+        assert found.reports(7)["value"].tolist() == [value for _, value in record(7).reports]
+        assert len(found.trials) == 26
