@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mpiens import guard
-from mpiens.comm.group import GroupLink
+from mpiens.comm.group import GroupLink, Part
 from mpiens.errors import AttemptError, MpiensError, ProtocolError, TrialError, UsageError, WaitTimeout
 from mpiens.messages import (
     Assign,
@@ -117,7 +117,8 @@ class GroupMember:
             _log_traceback(error)
         try:
             failed = None if failure is None else Failure(failure)
-            failures = self.link.agree(failed, self.setup.group_timeout_s, None, "the set-up", self._say_waiting)
+            part = Part("the set-up", None, self.setup.group_timeout_s, failed)
+            failures = self.link.agree(part, self._say_waiting)
         except WaitTimeout as error:
             return SetupFailed(index, rank, f"{failure} ({error})" if failure else str(error), is_usage)
         if self.link.rank:
@@ -179,15 +180,10 @@ class GroupMember:
     def agree(self, assignment: Assignment, failure: Failure | None) -> list[Failure | None] | GroupStuck:
         """Wait until every member has ended the trial; what `GroupLink.agree` returns, or why that cannot be."""
         number = assignment.number
+        has_exited = self._trial is not None and self._trial.has_exited
         try:
-            return self.link.agree(
-                failure,
-                self.setup.group_timeout_s,
-                number,
-                f"trial {number}",
-                self._say_waiting,
-                self._trial is not None and self._trial.has_exited,
-            )
+            part = Part(f"trial {number}", number, self.setup.group_timeout_s, failure, has_exited)
+            return self.link.agree(part, self._say_waiting)
         except WaitTimeout as error:
             cause = f"rank {self.context.world_rank}: {failure.text}; " if failure else ""
             stuck = f"{cause}the group cannot go on: {error}"

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.outbox import Outbox
@@ -29,6 +29,30 @@ if TYPE_CHECKING:
 
 _BEGIN, _ENDED, _AGREED, _ASKED, _ANSWERED = 11, 12, 13, 14, 15
 _LEFT_OUT = "{} has ended its part of the trial without {}; every rank of a group must call it, equally often"
+
+
+class Part(NamedTuple):
+    """How one rank's part of something has ended that all do together.
+
+    Attributes:
+        phase: What that is, for messages.
+        number: The trial, for messages.
+        timeout_s: Bound of the wait for the others, from when a rank knows of a failure or an early exit; without one
+            it waits on.
+        failure: What went wrong here, or None.
+        has_exited: The model has ended itself here, maybe earlier than elsewhere.
+    """
+
+    phase: str
+    number: int | None
+    timeout_s: float
+    failure: Failure | None
+    has_exited: bool = False
+
+    @property
+    def is_early(self) -> bool:
+        """True when the others may sit in a call that waits for this rank."""
+        return self.failure is not None or self.has_exited
 
 
 class GroupLink:
@@ -66,25 +90,12 @@ class GroupLink:
         word = self._comm.recv(source=0, tag=_BEGIN)
         return None if word is None else Assignment(*word)
 
-    def agree(
-        self,
-        failure: Failure | None,
-        timeout_s: float,
-        number: int | None,
-        phase: str,
-        waiting: Callable[[float], None],
-        has_exited: bool = False,
-    ) -> list[Failure | None]:
+    def agree(self, part: Part, waiting: Callable[[float], None]) -> list[Failure | None]:
         """Wait until every member has ended its part.
 
         Args:
-            failure: What went wrong here, or None.
-            timeout_s: Bound of the wait, from when this rank knows of a failure or an early exit; without one it waits
-                on.
-            number: The trial, for messages.
-            phase: What the group is doing, for messages.
+            part: This rank's own, which has ended.
             waiting: Called now and then with the seconds waited.
-            has_exited: The model has ended itself here, maybe earlier than elsewhere.
 
         Returns:
             On the root: everybody's failures, by rank in the group. Elsewhere: this member's own.
@@ -93,13 +104,14 @@ class GroupLink:
             WaitTimeout: A member has not ended its part within the bound.
         """
         if self._comm is None or self.size == 1:
-            return [failure]
+            return [part.failure]
         if self.rank:
-            self._send(0, _ENDED, (None if failure is None else tuple(failure), has_exited))
-            bound = timeout_s if failure is not None or has_exited else None
-            self._receive(0, _AGREED, bound, f"waiting for the other members of the group to end {phase}", number)
-            return [failure]
-        return self._collect(failure, timeout_s, number, phase, waiting, has_exited)
+            self._send(0, _ENDED, (None if part.failure is None else tuple(part.failure), part.has_exited))
+            bound = part.timeout_s if part.is_early else None
+            phase = f"waiting for the other members of the group to end {part.phase}"
+            self._receive(0, _AGREED, bound, phase, part.number)
+            return [part.failure]
+        return self._collect(part, waiting)
 
     def consult(self, question: Question, decide: Callable[[], bool], timeout_s: float, decide_s: float = 0.0) -> bool:
         """Have the root decide something. To be called on every rank of the group alike.
@@ -150,19 +162,11 @@ class GroupLink:
             else:
                 backoff.pause()
 
-    def _collect(
-        self,
-        failure: Failure | None,
-        timeout_s: float,
-        number: int | None,
-        phase: str,
-        waiting: Callable[[float], None],
-        has_exited: bool,
-    ) -> list[Failure | None]:
+    def _collect(self, part: Part, waiting: Callable[[float], None]) -> list[Failure | None]:
         assert self._comm is not None
-        failures: dict[int, Failure | None] = {0: failure}
+        failures: dict[int, Failure | None] = {0: part.failure}
         start_s = time.monotonic()
-        failed_s = start_s if failure is not None or has_exited else None
+        failed_s = start_s if part.is_early else None
         backoff = Backoff()
         while len(failures) < self.size:
             arrived = False
@@ -177,7 +181,7 @@ class GroupLink:
                 backoff.reset()
                 continue
             now_s = time.monotonic()
-            if failed_s is not None and now_s - failed_s > timeout_s:
+            if failed_s is not None and now_s - failed_s > part.timeout_s:
                 missing = sorted(set(range(self.size)) - set(failures))
                 causes = [found.text for found in failures.values() if found is not None]
                 cause = (
@@ -185,9 +189,9 @@ class GroupLink:
                 )
                 raise WaitTimeout(
                     self._world_rank,
-                    f"waiting for member {', '.join(map(str, missing))} of the group to end {phase}",
-                    timeout_s,
-                    number,
+                    f"waiting for member {', '.join(map(str, missing))} of the group to end {part.phase}",
+                    part.timeout_s,
+                    part.number,
                     f"another member {cause}",
                 )
             self._refuse_questions()
