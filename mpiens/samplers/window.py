@@ -6,7 +6,6 @@ sees the same.
 
 from __future__ import annotations
 
-import sys
 from bisect import insort
 from typing import Any
 
@@ -30,25 +29,15 @@ class Window:
         size: How many trials.
         best: How many of them are the best.
         recent: How many of them are the recent.
-
-    Attributes:
-        count: How many trials there are, shown or not.
     """
 
     def __init__(self, size: int, best: int, recent: int) -> None:
-        self._best = _Lowest(best)
-        self._recent = _Lowest(recent)
-        self._sample = _Lowest(size - best - recent)
-        self.count = 0
-
-    @classmethod
-    def of_all(cls) -> Window:
-        """A window that shows everything."""
-        return cls(sys.maxsize, sys.maxsize, 0)
+        self._best = Lowest(best)
+        self._recent = Lowest(recent)
+        self._sample = Lowest(size - best - recent)
 
     def add(self, number: int, rank: Rank) -> list[int]:
         """Take in a finished trial; the numbers that are no longer shown, which may be its own."""
-        self.count += 1
         left = {self._best.add((*rank, number), number), self._recent.add((-number,), number)}
         gone = []
         for other in left:
@@ -57,23 +46,16 @@ class Window:
                 gone.append(self._sample.add((trial_seed(_LOT, other),), other))
         return [other for other in gone if other is not None]
 
-    def best(self, most: int) -> list[int]:
-        """The best ones, the very best first."""
-        return self._best.first(most)
 
-    @property
-    def sample(self) -> set[int]:
-        """Those that are shown for the sample only."""
-        return self._sample.numbers
+class Lowest:
+    """The numbers with the lowest keys.
 
-    @property
-    def stands_for(self) -> float:
-        """How many trials one of the sample stands for, if there are any."""
-        return (self.count - len(self._best.numbers | self._recent.numbers)) / max(1, len(self._sample.numbers))
+    Args:
+        most: How many.
 
-
-class _Lowest:
-    """The numbers with the lowest keys."""
+    Attributes:
+        numbers: They.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -24,8 +24,8 @@ class Kind:
     Attributes:
         sampler: Its class.
         window: How many finished trials it is shown; 0: as many as it needs.
-        prepared: Likewise, where mpiens looks through them for it, which takes less time.
         best: How many of these are the best ones.
+        prepared: How many it is shown where mpiens looks through them for it, which takes less time.
         replays: What it chooses depends on the order of asks and tells.
         takes_several: It can have several objectives.
         takes_constraints: It can have constraints.
@@ -33,8 +33,8 @@ class Kind:
 
     sampler: type[BaseSampler]
     window: int = 0
-    prepared: int = 0
     best: int = 0
+    prepared: int = 0
     replays: bool = False
     takes_several: bool = False
     takes_constraints: bool = False
@@ -46,9 +46,7 @@ class Kind:
 
 
 KINDS = {
-    # At most 25 trials are good ones to TPE, however many there are. Of the others those near the good ones matter
-    # most, and these are mostly the next best; for the rest a sample will do.
-    "tpe": Kind(PreparedTPE, window=400, prepared=1000, best=200, takes_several=True, takes_constraints=True),
+    "tpe": Kind(PreparedTPE, window=400, best=30, prepared=1000, takes_several=True, takes_constraints=True),
     "gp": Kind(GPSampler, window=200, best=100, takes_several=True, takes_constraints=True),
     "cmaes": Kind(CmaEsSampler, replays=True),
     "nsga2": Kind(NSGAIISampler, replays=True, takes_several=True, takes_constraints=True),

@@ -26,9 +26,10 @@ from mpiens.samplers.adaptive import AdaptiveSampler
 from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.options import check_options, library
 from mpiens.samplers.optuna.kinds import KINDS, make
+from mpiens.samplers.optuna.rows import Rows
 from mpiens.samplers.optuna.space import OptunaSpace
 from mpiens.samplers.optuna.storage import WindowStorage, make_trial
-from mpiens.samplers.optuna.tpe import PreparedTPE, Rows
+from mpiens.samplers.optuna.tpe import PreparedTPE
 from mpiens.samplers.window import FrontWindow, Rank, Window
 from mpiens.space import Domain
 from mpiens.trial import TrialState as OwnState
@@ -67,8 +68,7 @@ class OptunaSampler(AdaptiveSampler):
         self._rows: Rows | None = None
         self._window: Window | FrontWindow | None = None
         if is_prepared:
-            window = _window(size, self._kind.best) if size else Window.of_all()
-            self._rows = Rows(self._space.distributions, window, MOST_RUNNING)
+            self._rows = Rows(self._space.distributions, size, MOST_RUNNING)
         elif size and len(plan.directions) > 1:
             self._window = FrontWindow(size // 4, size - size // 4)
         elif size:

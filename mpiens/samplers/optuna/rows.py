@@ -1,0 +1,212 @@
+"""The trials that TPE looks at, as rows of numbers.
+
+TPE calls some trials good, draws points where these are dense, and takes the one where all others are least dense. So
+of the others those near good ones decide, and they are shown; of the rest a sample, each with the weight of all that it
+stands for. What is shown depends on the set of trials alone: a restored sampler sees the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers._tpe.sampler import default_gamma
+
+from mpiens.samplers.window import Lowest, Rank
+from mpiens.trial import trial_seed
+
+_EQUAL = 25
+"""So many of the last trials count in full, the older ones less: Optuna's rule."""
+
+_MOST_GOOD = 25
+_MOST_RECENT = 50
+_LOT = 7
+
+
+class Split(NamedTuple):
+    """What TPE estimates densities from; rows are in Optuna's internal numbers, in the order of the trials' numbers.
+
+    Attributes:
+        good: ``[n, parameters]``.
+        others: ``[m, parameters]``.
+        weights: Of the others, ``[m]``.
+    """
+
+    good: np.ndarray
+    others: np.ndarray
+    weights: np.ndarray
+
+
+class Rows:
+    """Keeps all trials, and shows some.
+
+    Args:
+        space: Parameters that are drawn.
+        size: So many finished trials are shown; 0: all.
+        most_running: So many of the running trials are shown, those with the highest numbers.
+
+    Attributes:
+        space: Those that can differ, in the order in which Optuna would find them.
+        count: How many trials have finished.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], size: int, most_running: int) -> None:
+        self.space = {name: d for name, d in sorted(space.items()) if not d.single()}
+        self.count = 0
+        self._size = size
+        self._most_running = most_running
+        self._running: dict[int, list[float]] = {}
+        most_good = min(_MOST_GOOD, size // 4) if size else _MOST_GOOD
+        self._best = Lowest(most_good)
+        self._recent = Lowest(min(_MOST_RECENT, size // 10))
+        self._numbers = np.empty(64, np.int64)
+        self._lots = np.empty(64, np.uint64)
+        self._table = np.empty((64, len(self.space)))
+        self._distances = _Distances(self.space, most_good)
+
+    def start(self, number: int, params: Mapping[str, Any]) -> None:
+        """A trial is running."""
+        self._running[number] = [float(d.to_internal_repr(params[name])) for name, d in self.space.items()]
+
+    def drop(self, number: int) -> None:
+        """Nothing is learned from this running trial."""
+        del self._running[number]
+
+    def finish(self, number: int, rank: Rank) -> None:
+        """A running trial has ended."""
+        place, self.count = self.count, self.count + 1
+        self._numbers, self._lots, self._table = (
+            _with_room(array, self.count) for array in (self._numbers, self._lots, self._table)
+        )
+        self._numbers[place] = number
+        # As if drawn by lot, and the same for the same number.
+        self._lots[place] = trial_seed(_LOT, number)
+        self._table[place] = self._running.pop(number)
+        self._best.add((*rank, number), place)
+        self._recent.add((-number,), place)
+
+    def split(self, with_running: bool) -> Split:
+        """Good trials and others, now; running ones are among the others, or left out."""
+        good = np.array(self._best.first(default_gamma(self.count)), dtype=np.intp)
+        shown, stand_for = self._shown(good)
+        running = sorted(self._running)[-self._most_running :] if with_running else []
+        numbers = np.concatenate([self._numbers[shown], np.array(running, np.int64)])
+        rows = np.array([self._running[number] for number in running]).reshape(len(running), len(self.space))
+        order = np.argsort(numbers)
+        total = self.count - len(good) + (len(self._running) if with_running else 0)
+        weights = np.concatenate([stand_for, np.ones(len(running))])[order] * _recency(numbers[order], total)
+        good = good[np.argsort(self._numbers[good])]
+        return Split(self._table[good], np.concatenate([self._table[shown], rows])[order], weights)
+
+    def _shown(self, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the trials that are shown besides the good ones, and how many trials each of them stands for."""
+        is_open = np.ones(self.count, dtype=bool)
+        is_open[good] = False
+        if not self._size or self.count <= self._size:
+            shown = np.flatnonzero(is_open)
+            return shown, np.ones(len(shown))
+        recent = np.array([place for place in self._recent.numbers if is_open[place]], dtype=np.intp)
+        is_open[recent] = False
+        lots = self._lots[: self.count]
+        places = np.flatnonzero(is_open)
+        distances = self._distances.to_nearest(good, self._table[: self.count])
+        near = places[_lowest(distances[places], lots[places], self._size // 2)]
+        is_open[near] = False
+        places = np.flatnonzero(is_open)
+        left = self._size - len(self._best.numbers) - len(recent) - len(near)
+        sample = places[_lowest(lots[places], lots[places], left)]
+        stand_for = np.ones(len(recent) + len(near) + len(sample))
+        stand_for[len(recent) + len(near) :] = len(places) / max(1, len(sample))
+        return np.concatenate([recent, near, sample]), stand_for
+
+
+class _Distances:
+    """How far each trial is from the nearest of some; worked out only for what is new.
+
+    Args:
+        space: What the columns are.
+        most: Of how many at most.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], most: int) -> None:
+        self._space = list(space.values())
+        self._is_choice = [isinstance(d, CategoricalDistribution) for d in self._space]
+        self._targets: list[int | None] = [None] * most
+        self._unit = np.empty((64, len(self._space)), np.float32)
+        self._squares = np.empty((64, most), np.float32)
+        self._nearest = np.empty(64, np.float32)
+        self._known = 0
+
+    def to_nearest(self, targets: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """Squares of the distances from each row to the nearest of the rows at `targets`, in units of the ranges."""
+        first, self._known = self._known, len(table)
+        self._unit, self._squares, self._nearest = (
+            _with_room(array, len(table)) for array in (self._unit, self._squares, self._nearest)
+        )
+        self._unit[first : len(table)] = self._in_units(table[first:])
+        wanted = set(targets.tolist())
+        new = wanted - set(self._targets)
+        begin = 0 if new or set(self._targets) - {None} - wanted else first
+        for column, target in enumerate(self._targets):
+            if target in wanted:
+                self._measure(column, first)
+                continue
+            self._targets[column] = new.pop() if new else None
+            self._measure(column, 0)
+        used = [column for column, target in enumerate(self._targets) if target is not None]
+        self._nearest[begin : self._known] = self._squares[begin : self._known, used].min(axis=1, initial=np.inf)
+        return self._nearest[: self._known]
+
+    def _measure(self, column: int, first: int) -> None:
+        target = self._targets[column]
+        if target is None:
+            return
+        squares = np.zeros(self._known - first, np.float32)
+        # Column by column: so the sum is the same however many rows there are.
+        for index, is_choice in enumerate(self._is_choice):
+            apart = self._unit[first : self._known, index] - self._unit[target, index]
+            squares += apart != 0 if is_choice else apart * apart
+        self._squares[first : self._known, column] = squares
+
+    def _in_units(self, table: np.ndarray) -> np.ndarray:
+        made = table.copy()
+        for index, d in enumerate(self._space):
+            if isinstance(d, CategoricalDistribution):
+                continue
+            assert isinstance(d, FloatDistribution | IntDistribution)
+            low, high = (np.log([d.low, d.high])) if d.log else (d.low, d.high)
+            made[:, index] = ((np.log(made[:, index]) if d.log else made[:, index]) - low) / (high - low)
+        return made
+
+
+def _recency(numbers: np.ndarray, total: int) -> np.ndarray:
+    """The weights that Optuna gives to so many trials, of which these are shown."""
+    if total < _EQUAL:
+        return np.ones(len(numbers))
+    full = min(_EQUAL, len(numbers))
+    older = numbers[: len(numbers) - full]
+    if len(numbers) == total:
+        ramp = np.linspace(1 / total, 1, len(older))
+    else:
+        ramp = np.maximum(1, older) / max(1, int(numbers[-1]))
+    return np.concatenate([ramp, np.ones(full)])
+
+
+def _lowest(values: np.ndarray, lots: np.ndarray, most: int) -> np.ndarray:
+    """Places of the lowest values; of equal ones those with the lowest lots."""
+    if most <= 0 or len(values) <= most:
+        return np.arange(len(values))[: max(0, most)]
+    limit = np.partition(values, most - 1)[most - 1]
+    lower, equal = np.flatnonzero(values < limit), np.flatnonzero(values == limit)
+    return np.concatenate([lower, equal[np.argsort(lots[equal])[: most - len(lower)]]])
+
+
+def _with_room(array: np.ndarray, count: int) -> np.ndarray:
+    """The array, or a longer one with the same content, so that it has so many rows."""
+    if count <= len(array):
+        return array
+    longer = np.empty((2 * count, *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer
