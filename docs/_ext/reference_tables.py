@@ -6,7 +6,8 @@ include them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -145,12 +146,14 @@ def _unavailable(path: str) -> str:
 
 
 def _algorithms() -> Iterator[str]:
-    built = [f"`{name}`" for name in ALGORITHMS if name in available.ALGORITHMS_BUILT]
-    others = [f"`{name}`" for name in ALGORITHMS if name not in available.ALGORITHMS_BUILT]
-    yield f"This version runs {', '.join(built)}, and a class of your own, `my_module.py:MySampler`."
-    if others:
-        yield f"These names are known and refused until they are built: {', '.join(others)}."
-    yield f"Other names: {', '.join(f'`{name}` is `{meant}`' for name, meant in ALIASES.items())}."
+    names = ", ".join(f"`{name}`" for name in ALGORITHMS)
+    yield f"Algorithms: {names}, and a class of your own, `my_module.py:MySampler`."
+    others = (f"`{name}` is `{_as_yaml(meaning)}`" for name, meaning in ALIASES.items())
+    yield f"Other names: {', '.join(others)}."
+
+
+def _as_yaml(meaning: Mapping[str, object]) -> str:
+    return ", ".join(f"{key}: {json.dumps(value)}" for key, value in meaning.items()).replace('"', "")
 
 
 def _cli_page() -> Iterator[str]:

@@ -80,6 +80,7 @@ _CLASSES = {
     "bayesopt": "bayesopt:BayesOptSampler",
     "hyperopt": "hyperopt:HyperoptSampler",
     "pymoo": "pymoo:PymooSampler",
+    "ax": "ax:AxSampler",
 }
 """Module and class for algorithms that search domains. Imported when one is asked for: nobody pays for the others."""
 

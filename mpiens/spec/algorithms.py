@@ -24,7 +24,6 @@ ALGORITHMS = (
     "ax",
     "bayesopt",
     "hyperopt",
-    "hebo",
     "pymoo",
 )
 GRIDS = ("grid",)
@@ -34,6 +33,8 @@ WITHOUT_OBJECTIVE = ("grid", "random", "brute_force", "lhs", "qmc")
 """Do not learn from what they are told, so they need no objective."""
 
 GONE = {
+    "hebo": "the library HEBO does not work with today's NumPy and pymoo (its releases need NumPy before 1.25 or pymoo "
+    "before 0.6); the nearest are ax, gp and bayesopt",
     "sigopt": "the service of SigOpt has been closed; the nearest are gp and bayesopt",
     "zoopt": "the library zoopt is not kept up any more (its last release is of 2022); the nearest is nevergrad",
 }

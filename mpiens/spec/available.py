@@ -10,20 +10,13 @@ from collections.abc import Callable, Iterator
 from pydantic import BaseModel
 
 from mpiens.errors import SpecError, UnavailableError
-from mpiens.spec.algorithms import ALGORITHMS
 from mpiens.spec.load import LoadedSpec, combined
 from mpiens.spec.schema import Spec
-
-ALGORITHMS_BUILT = tuple(name for name in ALGORITHMS if name not in ("ax", "hebo"))
 
 UNAVAILABLE_KEYS = ("model.reuse",)
 """Refused when they stand in the spec with anything but their default."""
 
 UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
-    "search.algorithm": (
-        lambda spec: spec.search.algorithm in ALGORITHMS and spec.search.algorithm not in ALGORITHMS_BUILT,
-        f"use one of {', '.join(ALGORITHMS_BUILT)}",
-    ),
     "store.writers": (lambda spec: spec.store.writers > 0, "use writers: 0"),
     "job": (lambda spec: spec.job is not None, "remove it; it is for job scripts, which come later"),
 }

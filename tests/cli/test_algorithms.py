@@ -56,6 +56,8 @@ class Walk:
         ("hyperopt", {}, 24),
         ("pymoo", {"batch": 8}, 24),
         ("bohb", {}, 24),
+        pytest.param("gp", {"options": {"n_startup_trials": 6}}, 12, marks=pytest.mark.torch),
+        pytest.param("axe", {"options": {"init_points": 6}}, 12, marks=pytest.mark.torch),
         ("own.py:Walk", {"options": {"width": 0.5}}, 24),
     ],
 )
@@ -80,6 +82,7 @@ def test_a_search_runs_on_four_ranks(algorithm: str, search: dict[str, Any], cou
 
 BAD = {
     "sigopt": ["search.algorithm", "SigOpt has been closed", "gp"],
+    "hebo": ["search.algorithm", "NumPy before 1.25", "the nearest are ax"],
     "zoopt": ["search.algorithm", "not kept up", "nevergrad"],
     "hyperot": ["search.algorithm", "did you mean 'hyperopt'?"],
     "own.py:Wolk": ["search.algorithm", "has no 'Wolk'", "did you mean 'Walk'?"],

@@ -41,11 +41,6 @@ BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
         {"search": {"algorithm": "tpee", "trials": 3, "objectives": {"loss": "minimize"}}},
         ["spec.yaml:", "search.algorithm", "tpe"],
     ),
-    (
-        "algorithm to come",
-        {"search": {"algorithm": "hebo", "trials": 3, "objectives": {"loss": "minimize"}}},
-        ["spec.yaml:", "search.algorithm", "this version of mpiens"],
-    ),
     ("part to come", {"store": {"writers": 1}}, ["spec.yaml:", "store.writers", "this version of mpiens"]),
     ("job scripts", {"job": {"scheduler": "slurm"}}, ["spec.yaml:", "job", "this version of mpiens"]),
     (

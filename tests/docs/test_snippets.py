@@ -24,6 +24,7 @@ NETWORK = Path("examples/network")
 ELSEWHERE = [
     ("CONTRIBUTING.md", "takes most of an hour"),
     ("CONTRIBUTING.md", "makes an environment and runs all tests"),
+    ("CONTRIBUTING.md", "downloads gigabytes"),
     ("docs/howto/cluster-mpi.md", "needs a cluster's MPI"),
     ("docs/howto/openmpi.md", "makes an environment"),
     ("docs/howto/openmpi.md", "needs Open MPI"),

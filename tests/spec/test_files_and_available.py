@@ -8,8 +8,7 @@ import pytest
 
 from mpiens.errors import SpecError, UnavailableError
 from mpiens.spec import check_available, check_files, parse_spec
-from mpiens.spec.algorithms import ALGORITHMS
-from mpiens.spec.available import ALGORITHMS_BUILT, UNAVAILABLE_KEYS, UNAVAILABLE_VALUES
+from mpiens.spec.available import UNAVAILABLE_KEYS, UNAVAILABLE_VALUES
 from mpiens.spec.schema import Spec
 
 
@@ -86,13 +85,6 @@ def test_each_unavailable_part(small: str, override: str, key: str) -> None:
     with pytest.raises(UnavailableError) as caught:
         check_available(parse_spec(small, "spec.yaml", [override]))
     assert f"{key}: valid, but this version of mpiens does not act on it yet; " in str(caught.value)
-
-
-@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in ALGORITHMS_BUILT])
-def test_algorithms_to_come(small: str, algorithm: str) -> None:
-    override = f"search={{algorithm: {algorithm}, trials: 3, objectives: {{loss: minimize}}}}"
-    with pytest.raises(UnavailableError, match=r"search.algorithm: valid.*grid, random, tpe"):
-        check_available(parse_spec(small, "spec.yaml", [override]))
 
 
 def test_the_tables_name_keys_that_exist() -> None:
