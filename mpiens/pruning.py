@@ -35,7 +35,7 @@ class Pruning:
         consult: Asks the group's root.
         is_on: The run has a pruner; otherwise nothing is asked, and no trial is pruned.
         timeout_s: How long a rank may wait for the others to ask too.
-        sheltered: Keeps the time limit's exception off while the root listens to the driver.
+        sheltered: Keeps the time limit's exception off while the root talks with the driver.
         answer_s: How long the driver may take to answer.
 
     Attributes:
@@ -106,7 +106,8 @@ class Pruning:
         if self._must_end or not new or self.say is None or self.listen is None:
             return self._must_end
         self._told += len(new)
-        self.say(Reported(self._group, *self._trial, self._calls, tuple(new)))
+        with self._sheltered():
+            self.say(Reported(self._group, *self._trial, self._calls, tuple(new)))
         end_s, backoff = time.monotonic() + self._answer_s, Backoff()
         while self._verdict is None and not self._is_over:
             with self._sheltered():

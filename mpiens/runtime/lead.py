@@ -18,7 +18,7 @@ from mpiens.driver.ledger import Ledger
 from mpiens.driver.tally import Tally
 from mpiens.environment import SUPERVISED, has_fault_tolerance
 from mpiens.errors import MpiensError
-from mpiens.messages import Left, RankLost, Ready, Shutdown
+from mpiens.messages import Left, Message, RankLost, Ready, Shutdown
 from mpiens.runlog import RunLog
 from mpiens.runtime.drive import Drive
 from mpiens.runtime.growth import check_records, keep_forms
@@ -219,10 +219,14 @@ def _run_serially(
             with signals.waiting():
                 drive.beat()
 
+        def hear(message: Message) -> None:
+            with signals.waiting():
+                drive.hear(message)
+
         # Nothing but signals and threads reaches this rank while a trial runs.
         signals.bound(job.driver.drain_s, drive.ends_s, drive.say_stop)
         transport.connect(root.deliver, work)
-        member.pruning.say = drive.hear
+        member.pruning.say = hear
         member.pruning.listen = member.soft_stop.listen = listen
         observer.take_terminal(log.terminal)
         view = member.set_up()

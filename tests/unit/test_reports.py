@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +103,23 @@ def test_a_driver_that_does_not_answer_is_waited_for_so_long() -> None:
     assert str(caught.value) == (
         "rank 5, trial 7: gave up after 0.05 s while waiting for the driver to answer trial.should_prune()"
     )
+
+
+def test_nothing_interrupts_the_talk_with_the_driver() -> None:
+    depth: list[str] = []
+
+    @contextlib.contextmanager
+    def sheltered() -> Iterator[None]:
+        depth.append("in")
+        yield
+        depth.append("out")
+
+    driver = Driver([True], sheltered=sheltered)
+    driver.pruning.say = lambda question: (depth.append("say"), driver.said.append(question))[1]
+    driver.pruning.begin(Assignment(7, 1, {})).add(1.0, 1)
+    assert driver.pruning.ask()
+    assert depth[:3] == ["in", "say", "out"]
+    assert depth[3:] == ["in", "out"] * driver.polls
 
 
 def test_a_run_that_is_over_ends_the_trial() -> None:
