@@ -8,6 +8,7 @@ folder are imported again. NEURON, NetPyNE and everything else installed stay lo
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib.abc
 import importlib.machinery
@@ -72,6 +73,9 @@ class NetpyneModel:
         self._sim_state = dict(vars(sim))
         h.load_file("stdrun.hoc")  # as NetPyNE does in each trial; its variables are part of what a trial finds
         self._surroundings = Surroundings()
+        # What is loaded now stays; looking through it for garbage after each trial would take longer than many a trial.
+        gc.collect()
+        gc.freeze()
 
     def run(self, trial: Trial) -> Mapping[str, object] | None:
         """Run the script with the trial's parameters.
@@ -219,8 +223,12 @@ def purge_modules(folder: str) -> None:
     """Forget the imported modules whose files lie in `folder`."""
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None)
-        if origin and name != "__main__" and str(origin).endswith(".py") and is_within(origin, folder):
+        if origin and name != "__main__" and str(origin).endswith(".py") and _is_own(str(origin), folder):
             del sys.modules[name]
+
+
+# There are thousands of modules, the same in each trial, and each look at the file system costs.
+_is_own = functools.cache(is_within)
 
 
 def _forget_frames(error: BaseException) -> None:
