@@ -69,6 +69,7 @@ class ModelSettings:
         limit_s: Time limit of a trial that the model keeps itself, because it has processes to end; otherwise None.
         results: Parts of the simulation's data to keep, for a model of kind netpyne.
         seeds: The trial's seed replaces those of the script, for a model of kind netpyne.
+        reuse: Networks stay from trial to trial where that makes no difference, for a model of kind netpyne.
     """
 
     kind: Literal["python", "netpyne", "command"]
@@ -82,6 +83,7 @@ class ModelSettings:
     limit_s: float | None = None
     results: tuple[str, ...] = ()
     seeds: bool = False
+    reuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from mpiens.models.loading import describe_exception, is_within, nearest_name, p
 from mpiens.models.python import call_setup
 from mpiens.models.randomness import seed_globals
 from mpiens.models.renewal import RenewedComm
+from mpiens.models.reuse import Reuse
+from mpiens.models.reuse import install as install_reuse
 from mpiens.models.simulation_data import take_results
 
 
@@ -46,6 +48,7 @@ class NetpyneModel:
         self._main: ModuleType | None = None
         self._sim_state: dict[str, Any] = {}
         self._surroundings: Surroundings | None = None
+        self._reuse: Reuse | None = None
 
     def setup(self, context: GroupContext) -> None:
         """Attach NEURON, import NetPyNE with the stand-in for its batchtools, and compile the script.
@@ -70,6 +73,9 @@ class NetpyneModel:
         from netpyne import sim
         from neuron import h
 
+        if self._settings.reuse:
+            self._reuse = Reuse(print if context.comm.Get_rank() == 0 else _say_nothing)
+            install_reuse(self._reuse)
         self._sim_state = dict(vars(sim))
         h.load_file("stdrun.hoc")  # as NetPyNE does in each trial; its variables are part of what a trial finds
         self._surroundings = Surroundings()
@@ -87,13 +93,42 @@ class NetpyneModel:
         if self._code is None or self._comm is None:
             raise AssertionError("setup() comes before run()")
         self._has_failed = True
+        if self._reuse is None:
+            results = self._run_script(trial, self._code)
+        else:
+            self._reuse.begin(trial.params)
+            try:
+                results = self._run_script(trial, self._code)
+            except BaseException:
+                if self._reuse.wants_check:
+                    self._comm.vote(False)
+                raise
+            if self._reuse.wants_check and self._comm.all_are_well():
+                results = self._run_again(trial, self._code, self._reuse)
+        self._has_failed = False
+        return results
+
+    def _run_again(self, trial: Trial, code: CodeType, reuse: Reuse) -> Mapping[str, object]:
+        """The trial that has been run with a kept network, with a new one, whose results count."""
+        ends = reuse.final_values()
+        self._clear_trial(keeps=False)
+        reuse.begin(trial.params, must_build=True)
+        try:
+            results = self._run_script(trial, code)
+        except BaseException:
+            reuse.turn_off("a trial that went well with the kept network has not ended well with a new one")
+            raise
+        reuse.compare(ends)
+        return results
+
+    def _run_script(self, trial: Trial, code: CodeType) -> Mapping[str, object]:
         seed = trial.seed if self._settings.seeds else None
         session = batchtools.Session(trial.params, trial.number, self._trials_dir / str(trial.number), seed, trial)
         batchtools.comm.session = session
         seed_globals(trial.seed)
         try:
             with self._as_main() as main:
-                exec(self._code, main.__dict__)  # noqa: S102 - running the user's script is what this is for
+                exec(code, main.__dict__)  # noqa: S102 - running the user's script is what this is for
         except SystemExit as error:
             _forget_frames(error)
             if error.code not in (None, 0):
@@ -120,7 +155,6 @@ class NetpyneModel:
                 "the script sent no results; call comm.send({...}) with the results by name, or name parts of the "
                 "simulation's data in model.results"
             )
-        self._has_failed = False
         return session.results
 
     def _take_results(self, session: batchtools.Session, trial: Trial) -> None:
@@ -137,18 +171,25 @@ class NetpyneModel:
         rank left undone there does no harm.
         """
         batchtools.comm.session = None
-        if self._comm is not None:
-            self._comm.settle(self._has_failed)
+        has_failed = self._comm.settle(self._has_failed) if self._comm is not None else self._has_failed
         self._has_failed = False
-        if not neuron.is_loaded() or self._surroundings is None:
+        if neuron.is_loaded():
+            self._clear_trial(keeps=self._reuse is not None and self._reuse.may_stay(has_failed))
+
+    def _clear_trial(self, keeps: bool) -> None:
+        """Clear all that the script has made; where `keeps`, not the network, if it is as it was built."""
+        if self._surroundings is None:
             return
-        _clear_netpyne(self._sim_state)
+        if self._reuse is not None and not keeps:
+            self._reuse.drop()
+        _clear_netpyne(self._sim_state, keeps)
         if self._main is not None:
             self._main.__dict__.clear()
             self._main = None
         purge_modules(self._folder)
         gc.collect()
-        _clear_neuron()
+        if not (keeps and self._reuse is not None and self._reuse.settle()):
+            _clear_neuron()
         self._surroundings.restore()
 
     @contextlib.contextmanager
@@ -231,6 +272,10 @@ def purge_modules(folder: str) -> None:
 _is_own = functools.cache(is_within)
 
 
+def _say_nothing(text: str) -> None:
+    """What the group's root says, the others need not."""
+
+
 def _forget_frames(error: BaseException) -> None:
     """Let go of the local variables that the traceback holds, the sections of a half-built network among them."""
     seen: set[int] = set()
@@ -258,11 +303,11 @@ class _LocalContext:
         h.ParallelContext().gid_clear(*kind)
 
 
-def _clear_netpyne(state: Mapping[str, Any]) -> None:
+def _clear_netpyne(state: Mapping[str, Any], keeps_network: bool) -> None:
     """Take down NetPyNE's network, however far the script has got, and put `sim` back as it was."""
     from netpyne import sim
 
-    if getattr(sim, "net", None) is not None:
+    if not keeps_network and getattr(sim, "net", None) is not None:
         sim.pc = _LocalContext()
         if not hasattr(sim.net, "params"):
             sim.net.params = None

@@ -246,6 +246,7 @@ def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:
         limit_s=spec.limits.trial_timeout if has_own_processes else None,
         results=tuple(spec.model.results),
         seeds=spec.model.seeds == "per_trial",
+        reuse=spec.model.reuse,
     )
     objectives = tuple(kinds_of_values(spec))
     # A process can be ended from outside; only what runs in a rank needs a watchdog there.

@@ -13,7 +13,7 @@ from mpiens.errors import SpecError, UnavailableError
 from mpiens.spec.load import LoadedSpec, combined
 from mpiens.spec.schema import Spec
 
-UNAVAILABLE_KEYS = ("model.reuse",)
+UNAVAILABLE_KEYS: tuple[str, ...] = ()
 """Refused when they stand in the spec with anything but their default."""
 
 UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {

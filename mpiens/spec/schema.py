@@ -73,7 +73,10 @@ class ModelSpec(_Part):
     prepare: Target | None = Field(
         None, description="Function that returns a trial's whole mpiens.Command, instead of or besides a command"
     )
-    reuse: bool = Field(False, description="NetPyNE: keep the network from trial to trial")
+    reuse: bool = Field(
+        False,
+        description="NetPyNE: keep the network from trial to trial where only numbers change that it can be given",
+    )
     seeds: Literal["fixed", "per_trial"] = Field("fixed", description="NetPyNE: the script's seeds, or the trial's own")
     results: list[str] = Field([], description="NetPyNE: parts of the simulation's data to keep")
 
@@ -99,6 +102,10 @@ class ModelSpec(_Part):
         for key in ("reuse", "results"):
             if kinds != ["netpyne"] and getattr(self, key):
                 raise ValueError(f"{key} is for a NetPyNE script only; remove it")
+        if self.reuse and self.isolation == "process":
+            raise ValueError(
+                "reuse keeps a network from trial to trial, isolation: process nothing; remove one of them"
+            )
         if kinds != ["netpyne"] and self.seeds != "fixed":
             raise ValueError("seeds is for a NetPyNE script only; other models take theirs from trial.seed")
         if self.result is not None and len(self.result) != 1:

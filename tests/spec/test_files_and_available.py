@@ -56,10 +56,15 @@ def test_what_is_acted_on(small: str, full: str) -> None:
     check_available(parse_spec(small, "spec.yaml", ["search.repeats=3", "groups={size: 2, max_concurrent: 3}"]))
     without_job = full.partition("\njob:")[0]
     check_available(parse_spec(without_job, "spec.yaml"))
-    check_available(parse_spec(small, "spec.yaml", ["model={netpyne: init.py, reuse: false, seeds: fixed}"]))
+    check_available(parse_spec(small, "spec.yaml", ["model={netpyne: init.py, reuse: true, seeds: fixed}"]))
     check_available(
         parse_spec(small, "spec.yaml", ["search={algorithm: random, trials: 3, batch: 2, options: {seed: 1}}"])
     )
+
+
+def test_a_network_is_kept_in_a_rank_only(small: str) -> None:
+    with pytest.raises(SpecError, match="reuse keeps a network from trial to trial, isolation: process nothing"):
+        parse_spec(small, "spec.yaml", ["model={netpyne: init.py, reuse: true, isolation: process}"])
 
 
 def test_message(full: str) -> None:
@@ -77,7 +82,6 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("model={netpyne: init.py, reuse: true}", "model.reuse"),
         ("store.writers=1", "store.writers"),
     ],
 )
