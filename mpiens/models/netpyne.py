@@ -31,6 +31,7 @@ from mpiens.models.randomness import seed_globals
 from mpiens.models.renewal import RenewedComm
 from mpiens.models.reuse import Reuse
 from mpiens.models.reuse import install as install_reuse
+from mpiens.models.session import Session
 from mpiens.models.simulation_data import take_results
 
 
@@ -115,6 +116,8 @@ class NetpyneModel:
         reuse.begin(trial.params, must_build=True)
         try:
             results = self._run_script(trial, code)
+        except TrialPruned:
+            raise
         except BaseException:
             reuse.turn_off("a trial that went well with the kept network has not ended well with a new one")
             raise
@@ -123,7 +126,7 @@ class NetpyneModel:
 
     def _run_script(self, trial: Trial, code: CodeType) -> Mapping[str, object]:
         seed = trial.seed if self._settings.seeds else None
-        session = batchtools.Session(trial.params, trial.number, self._trials_dir / str(trial.number), seed, trial)
+        session = Session(trial.params, trial.number, self._trials_dir / str(trial.number), seed, trial)
         batchtools.comm.session = session
         seed_globals(trial.seed)
         try:
@@ -157,7 +160,7 @@ class NetpyneModel:
             )
         return session.results
 
-    def _take_results(self, session: batchtools.Session, trial: Trial) -> None:
+    def _take_results(self, session: Session, trial: Trial) -> None:
         """Add what the spec names to what the script has sent."""
         if self._settings.results and trial.comm.Get_rank() == 0:
             from netpyne import sim

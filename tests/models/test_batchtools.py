@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mpiens.models import dotted
-from mpiens.models.batchtools import Session, UnmatchedItem, _merge
+from mpiens.models.batchtools import UnmatchedItem, _merge
+from mpiens.models.session import Session
 
 
 class Cfg(dict[str, Any]):

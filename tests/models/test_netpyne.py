@@ -35,6 +35,11 @@ cfg.xn = [1, 2]
 cfg.token = str(uuid.uuid4())
 cfg.update({"duration": 30, "mode": "own"})
 cfg.doubled = 2 * cfg.xn[0]
+assert specs.test_mappings({"cfg.xn.1": 2, "mode": cfg.mode}) and cfg.test_mappings({"nmda": cfg.nmda})
+try:
+    specs.test_mappings({"cfg.xm.1": 3})
+except Exception as error:
+    assert "did you mean 'xn.1'" in str(error), error
 cfg.late = 5
 """
 
@@ -230,6 +235,7 @@ def test_failure_on_one_rank(tmp_path, run_group):
         "cfg = specs.SimConfig()\n"
         "cfg.fails = False\n"
         "cfg.update()\n"
+        "assert specs.test_mappings({'cfg.fails': cfg.fails})\n"
         "sim.initialize(specs.NetParams(), cfg)\n"
         "if cfg.fails and comm.rank == 1:\n    raise ValueError('here')\n"
         "if cfg.fails:\n    sim.pc.py_broadcast('stale', 0)\n    raise SystemExit\n"
@@ -239,5 +245,5 @@ def test_failure_on_one_rank(tmp_path, run_group):
     )
     trials = [{"fails": fails} for fails in (False, True, False)]
     entries = run_group("netpyne", script, trials, ranks=3, group_size=2)
-    assert entries[1]["errors"][1].endswith("one_rank.py:7: ValueError: here")
+    assert entries[1]["errors"][1].endswith("one_rank.py:8: ValueError: here")
     assert [entry["results"].get("words") for entry in entries] == [["fresh", "fresh"], None, ["fresh", "fresh"]]

@@ -86,26 +86,31 @@ POINTS = [
     ("plain", 0.04), ("hangs", 0.02), ("plain", 0.05), ("messy", 0.03), ("messy", 0.05),
 ]  # fmt: skip
 
+LIMIT_S = 4
+
 FAILURES = {
     "raises early": "init.py:34: ValueError: early",
     "raises late": "init.py:37: ValueError: late",
-    "hangs": "timed out after 3 s (limits.trial_timeout)",
+    "hangs": f"timed out after {LIMIT_S} s (limits.trial_timeout)",
 }
 
 
-def run(folder: Path, points: list[tuple[str, float]], **model: Any) -> dict[tuple[str, float], dict[str, bytes]]:
-    """What each point gave."""
+def run(
+    folder: Path, points: list[tuple[str, float]], ranks: int = 0, **model: Any
+) -> dict[tuple[str, float], dict[str, bytes]]:
+    """What each point gave; with `ranks`, on groups of two."""
     folder.mkdir()
     columns = {"how": [how for how, _ in points], "weight": [weight for _, weight in points]}
     spec = write_project(
         folder,
         model={"netpyne": "init.py", **model},
         space={"zip": columns},
-        limits={"max_attempts": 1, "trial_timeout": 3},
+        limits={"max_attempts": 1, "trial_timeout": LIMIT_S},
+        groups={"size": 2 if ranks else 1},
     )
     (folder / "init.py").write_text(SCRIPT)
     (folder / "helper.py").write_text(HELPER)
-    completed(0, "run", spec)
+    completed(ranks, "run", spec)
     found = trials(folder / RUN)
     results = {name: column for name, column in found.items() if name in RESULTS}
     assert results.keys() == set(RESULTS)
@@ -127,18 +132,25 @@ RESULTS = (
 )
 
 
-def test_netpyne_trials_in_any_order_after_failures_and_time_outs(tmp_path: Path) -> None:
-    alone = run(tmp_path / "alone", [point for point in POINTS if point[0] in ("plain", "messy")], isolation="process")
-    assert {found["error"] for found in alone.values()} == {b""}
-    assert len({found["spkt"] for (how, _), found in alone.items() if how == "plain"}) == 5
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_netpyne_trials_in_any_order_after_failures_and_time_outs(tmp_path: Path, ranks: int) -> None:
+    if not ranks:
+        alone = run(
+            tmp_path / "alone", [point for point in POINTS if point[0] in ("plain", "messy")], isolation="process"
+        )
+        assert {found["error"] for found in alone.values()} == {b""}
+        assert len({found["spkt"] for (how, _), found in alone.items() if how == "plain"}) == 5
     for name, points in (("forward", POINTS), ("backward", POINTS[::-1])):
-        together = run(tmp_path / name, points)
+        together = run(tmp_path / name, points, ranks)
         errors = {how: found["error"].decode() for (how, _), found in together.items() if found["error"]}
         assert errors == FAILURES
+        if ranks and name == "forward":
+            # A group of two has no process for each trial to compare with. In the other order the last ones come first.
+            alone = together
         for point, found in alone.items():
             assert together[point] == found, f"{name}: {point}"
         log = (tmp_path / name / RUN / "run.log").read_text()
-        assert log.count("this trial has made variables in hoc, which last: left_variable; ") == 1
+        assert log.count("this trial has made variables in hoc, which last: left_variable; ") == max(1, ranks - 1)
 
 
 LEAVING = """
