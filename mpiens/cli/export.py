@@ -11,10 +11,12 @@ import numpy as np
 
 from mpiens.errors import StoreError, UsageError
 from mpiens.report import words
+from mpiens.spec.schema import COUNTED_BY_SPACE
 from mpiens.store import Results, open_results
 from mpiens.store.files import explaining, replacing
+from mpiens.store.frames import analysis_library
 
-_LATER = ("netcdf",)
+_OFFSETS, _JOINED = "_offsets", "_values"
 
 
 @click.command()
@@ -26,13 +28,12 @@ _LATER = ("netcdf",)
     required=True,
     type=click.Choice(["csv", "parquet", "npz", "optuna", "netcdf"]),
     help="csv, parquet: a row a trial with its plain results; npz: an array for each result; "
-    "optuna: a study in SQLite, as optuna-dashboard opens it.",
+    "netcdf: the same, a full grid with its parameters as dimensions; optuna: a study in SQLite, as optuna-dashboard "
+    "opens it.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace OUT.")
 def export(run: Path, out: Path, form: str, overwrite: bool) -> None:
     """Write the finished trials of RUN, which may be going on, to the file OUT."""
-    if form in _LATER:
-        raise UsageError(f"export --to {form}: this version of mpiens does not have this form yet")
     if out.is_dir():
         raise UsageError(f"{out}: expected a file, found a folder")
     if out.exists() and not overwrite:
@@ -67,7 +68,14 @@ def _parquet(results: Results, path: Path) -> None:
 
 
 def _npz(results: Results, path: Path) -> None:
-    arrays: dict[str, Any] = {"number": np.array(results.trials["number"]), "state": results.states()}
+    arrays = {"number": np.array(results.trials["number"]), "state": results.states()} | _arrays(results)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **{_plain(name): values for name, values in arrays.items()})
+
+
+def _arrays(results: Results) -> dict[str, Any]:
+    """An array for each parameter, objective and result, a row a trial; ragged ones joined, with offsets."""
+    arrays: dict[str, Any] = {}
     points = results.points()
     for name in points[0] if points else ():
         column = np.array([point.get(name, np.nan) for point in points])
@@ -81,11 +89,53 @@ def _npz(results: Results, path: Path) -> None:
             continue
         lengths = [np.size(value) for value in values]
         flat = [np.ravel(value) for value in values if np.size(value)]
-        arrays[f"results_{name}_offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        arrays[f"results_{name}{_OFFSETS}"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         joined = np.concatenate(flat) if flat else np.zeros(0)
         arrays[f"results_{name}"] = joined.astype(str) if joined.dtype == object else joined
-    with path.open("wb") as file:
-        np.savez_compressed(file, **{name.replace("/", "%2F"): values for name, values in arrays.items()})
+    return arrays
+
+
+def _plain(name: str) -> str:
+    """A name that may stand in a file: there a slash would begin a folder."""
+    return name.replace("/", "%2F")
+
+
+def _netcdf(results: Results, path: Path) -> None:
+    from mpiens.spec.load import parse_spec
+
+    xarray = analysis_library("xarray")
+    analysis_library("h5netcdf")
+    dataset = None
+    if parse_spec(results.spec, results.path.parent / "spec.yaml").spec.search.algorithm in COUNTED_BY_SPACE:
+        try:
+            dataset = results.to_xarray()
+        except StoreError:
+            dataset = None  # It is not full, or not yet.
+    if dataset is None or any(_is_ragged(dataset[name].values) for name in dataset):
+        dataset = xarray.Dataset(
+            {name: (_dimensions(name, values), values) for name, values in _by_trial(results).items()},
+            attrs={"name": results.name, "state": results.state},
+        )
+    dataset.rename({name: _plain(str(name)) for name in dataset.variables}).to_netcdf(path, engine="h5netcdf")
+
+
+def _by_trial(results: Results) -> dict[str, Any]:
+    arrays = _arrays(results)
+    # Where a result is ragged, its values belong to no single trial.
+    ragged = {name.removesuffix(_OFFSETS): name for name in arrays if name.endswith(_OFFSETS)}
+    joined = {f"{name}{_JOINED}": arrays.pop(name) for name in ragged}
+    plain = {"number": np.array(results.trials["number"]), "state": np.array(results.trials["state"], dtype=str)}
+    return plain | arrays | joined
+
+
+def _dimensions(name: str, values: np.ndarray) -> list[str]:
+    is_own = name.endswith((_JOINED, _OFFSETS))
+    first = f"{name}_dim0" if is_own else "trial"
+    return [_plain(first), *(_plain(f"{name}_dim{index}") for index in range(1, values.ndim))]
+
+
+def _is_ragged(values: np.ndarray) -> bool:
+    return values.dtype == object and not all(isinstance(value, str) for value in values.ravel())
 
 
 def _optuna(results: Results, path: Path) -> None:
@@ -127,5 +177,6 @@ _WRITERS: dict[str, Callable[[Results, Path], None]] = {
     "csv": _csv,
     "parquet": _parquet,
     "npz": _npz,
+    "netcdf": _netcdf,
     "optuna": _optuna,
 }

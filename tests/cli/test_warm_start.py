@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import xarray as xr
 
 from project import completed, contents, mpiens, trials, write_project
 
@@ -99,9 +100,32 @@ def test_tables_and_arrays(earlier: Path, tmp_path: Path) -> None:
         assert np.allclose(arrays["params_x"], table["x"])
         ends = arrays["results_trace_offsets"]
         assert np.diff(ends).tolist() == [0 if i == 3 else n for i, n in enumerate(table["n"].tolist())]
-    later = mpiens(0, "export", earlier, "--to", "netcdf", tmp_path / "t.nc")
-    assert later.returncode == 2
-    assert "does not have this form yet" in later.stderr
+    completed(0, "export", earlier, "--to", "netcdf", tmp_path / "t.nc")
+    with xr.open_dataset(tmp_path / "t.nc", engine="h5netcdf") as arrays:
+        assert np.allclose(arrays["params_x"], table["x"])
+        assert arrays["params_x"].dims == ("trial",)
+        assert arrays["state"].values[3] == "FAIL"
+        ends = arrays["results_trace_offsets"].values
+        assert np.diff(ends).tolist() == [0 if i == 3 else n for i, n in enumerate(table["n"].tolist())]
+        assert len(arrays["results_trace_values"]) == ends[-1]
+
+
+def test_a_grid_becomes_a_grid(tmp_path: Path) -> None:
+    model = """
+import numpy as np
+
+def simulate(trial):
+    x = trial.params["a.b"]
+    return {"loss": x, "trace": np.arange(3.0) + x, "word": "w"}
+"""
+    search = {"algorithm": "grid", "objectives": {"loss": "minimize"}}
+    spec = write_project(tmp_path, model, space={"a.b": [1.0, 2.0], "kind": ["p", "q"]}, search=search)
+    completed(0, "run", spec)
+    completed(0, "export", tmp_path / "small.run", "--to", "netcdf", tmp_path / "t.nc")
+    with xr.open_dataset(tmp_path / "t.nc", engine="h5netcdf") as grid:
+        assert grid["trace"].dims == ("a.b", "kind", "trace_dim0")
+        assert grid["trace"].sel({"a.b": 2.0, "kind": "q"}).values.tolist() == [2.0, 3.0, 4.0]
+        assert grid["word"].values.tolist() == [["w", "w"], ["w", "w"]]
 
 
 @pytest.mark.parametrize(
