@@ -134,7 +134,7 @@ class CheckedFile(io.RawIOBase):
         self._pages: OrderedDict[int, bytes] = OrderedDict()
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._footer = read_footer(path, self._fd)
+            self._footer = read_footer(path, self._fd, self.is_strict)
             self._sums = read_sums(path, self._fd, self._footer, self.is_strict)
         except BaseException:
             self.close()

@@ -31,6 +31,7 @@ STEP_BYTES = 2**22
 
 _MARK = b"mpiens checksums"
 _VERSION = 2
+_SEARCHED_BYTES = 2**20
 _FIELDS = struct.Struct("<QIQII")
 _END = struct.Struct("<II16s")
 _COUNT = struct.Struct("<Q")
@@ -124,13 +125,22 @@ def seal(path: Path) -> None:
     at_once(sealing(path))
 
 
-def read_footer(path: Path, fd: int) -> Footer:
+def read_footer(path: Path, fd: int, is_strict: bool = True) -> Footer:
     """What the end of an open file says.
+
+    Args:
+        path: The file.
+        fd: The same, open.
+        is_strict: Otherwise something may stand behind that end.
 
     Raises:
         DamageError: It is missing or damaged.
     """
     size = os.fstat(fd).st_size
+    if not is_strict:
+        first = max(0, size - _SEARCHED_BYTES)
+        place = os.pread(fd, _SEARCHED_BYTES, first).rfind(_MARK)
+        size = size if place < 0 else first + place + len(_MARK)
     width = _FIELDS.size + _END.size
     line = os.pread(fd, width, max(0, size - width))
     if len(line) < width or line[-len(_MARK) :] != _MARK:

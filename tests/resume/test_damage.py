@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import msgpack
@@ -21,7 +23,7 @@ from launch import run_ranks
 from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint, write_checkpoint
 from mpiens.driver.ledger import Ledger
 from mpiens.errors import StoreError
-from mpiens.runtime.logbook import driver_journals
+from mpiens.runtime.logbook import Kept, Logbook, driver_journals
 from mpiens.runtime.origin import spec_digest
 from mpiens.runtime.recovery import find_checkpoint
 from mpiens.store.checksums import seal
@@ -280,6 +282,17 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path, monkey
         assert found.warnings == []
     write_checkpoint(tmp_path, saved(serial=3))
     assert find_checkpoint(tmp_path).saved is not None
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_the_last_checkpoint_goes_step_by_step(is_complete: bool, tmp_path: Path) -> None:
+    logbook = Logbook(tmp_path, saved(), Ledger(1, False), Kept())
+    driver: Any = SimpleNamespace(unfinished=list)
+    steps: list[bool] = []
+    logbook.finish(driver, is_complete, lambda: steps.append((tmp_path / NAME).exists()))
+    assert len(steps) > 4
+    assert not all(steps), "all was done before anything was said"
+    assert (tmp_path / NAME).exists()
 
 
 LIMITED = """

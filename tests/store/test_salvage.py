@@ -178,6 +178,12 @@ def test_structure_and_checksums_cost_no_trial(
         shutil.copytree(sound, run_dir)
 
 
+def test_what_has_grown_is_kept(open_store: Maker, packed: Packed, run_dir: Path, whole: Path, stopped: Path) -> None:
+    stopped.write_bytes(stopped.read_bytes() + bytes(5000))
+    assert go_on(open_store, packed, run_dir) == []
+    assert contents(run_dir) == contents(whole)
+
+
 def test_what_is_cut_off_is_lost(open_store: Maker, packed: Packed, run_dir: Path, whole: Path, stopped: Path) -> None:
     stopped.write_bytes(stopped.read_bytes()[:-1000])
     assert go_on(open_store, packed, run_dir) == list(range(COUNT))
