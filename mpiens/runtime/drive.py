@@ -404,7 +404,8 @@ class Drive:
                 self._say_alive(now_s)
 
         # To pack a large run, or a disk, may take longer than the ranks wait for a word.
-        self._store.finish(states[end.outcome], between)
+        for note in self._store.finish(states[end.outcome], between):
+            self._observer.noted(note)
         self._logbook.finish(self._driver, end.outcome == "complete", between)
         lost = dict(self._driver.tally.lost_groups)
         ending = Ending(end.outcome, end.reason, end.is_usage, self.snapshot(end.outcome), lost)

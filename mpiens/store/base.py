@@ -30,8 +30,11 @@ class Store(Protocol):
     def sealing(self) -> Iterator[None]:
         """`seal` in steps of some milliseconds. Records may be appended between them; another sealing ends this one."""
 
-    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> None:
+    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> Sequence[str]:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
 
         `between` is called between the steps, because all of them may take long.
+
+        Returns:
+            What a person should know, a sentence each.
         """

@@ -113,11 +113,14 @@ class FileStore:
         self._steps = self._sealing(old, "running")
         return self._steps
 
-    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> None:
+    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> Sequence[str]:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
 
         `between` is called between the steps, because all of them may take long.
         With several writers, writer 0 finishes last.
+
+        Returns:
+            What a person should know, a sentence each.
         """
         if self._writer == 0:
             self._intake.writers = 1  # the others have closed theirs
@@ -125,9 +128,9 @@ class FileStore:
         self._end_steps()
         at_once(self._sealing(self._begin_journal(), "running" if packs else state), between)
         if packs:
-            self._pack(state, between)
-        else:
-            self._journal.close()
+            return self._pack(state, between)
+        self._journal.close()
+        return ()
 
     def outcomes(self) -> Outcomes:
         """How every trial with a record has ended."""
@@ -213,19 +216,26 @@ class FileStore:
             yield from writing_segment(path, gathered.columns())
             self._shelf.scan()
 
-    def _pack(self, state: RunState, between: Callable[[], None]) -> None:
+    def _pack(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
         with self._onlookers.kept(self._results):
             at_once(writing_packed(self._results, self._facts, state, self._shelf.segments), between)
         self._journal.close()
         with explaining(self.run_dir, "delete what results.h5 has replaced"):
             remove(self._intake.paths())
-            if not self._onlookers.are_there():
+            is_watched = self._onlookers.are_there()
+            if not is_watched:
                 remove(self._shelf.retired)  # before those that say that they are replaced
                 remove([segment.path for segment in self._shelf.segments])
             for folder in (self.run_dir / "journal", self._shelf.folder):
                 remove_empty(folder)
             sync_folder(self.run_dir)
         self._onlookers.forget()
+        if not is_watched:
+            return ()
+        return (
+            f"{self._shelf.folder} stays for a program that still has an earlier results.h5 open; `mpiens resume "
+            f"{self.run_dir}` deletes it, once that program has closed it",
+        )
 
     def _showing(self, state: RunState) -> Iterator[None]:
         """Renew results.h5 where it shows something else; only writer 0 keeps it."""

@@ -38,10 +38,11 @@ class Lists:
     def send(self, rank: int, message: Message) -> None:
         self.sent.append((rank, message))
 
-    def finish(self, state: str, between: Callable[[], None] = lambda: None) -> None:
+    def finish(self, state: str, between: Callable[[], None] = lambda: None) -> Sequence[str]:
         assert state == "complete"
         for _ in range(3):
             between()
+        return ["a note"]
 
     def append(self, records: Sequence[bytes]) -> None:
         self.stored += map(decode, records)
@@ -123,3 +124,4 @@ def test_the_ranks_hear_of_the_driver_while_results_are_packed(
     drive._logbook.finish = lambda _driver, _is_complete, between: between()  # type: ignore[method-assign]
     drive._finish(Shutdown("complete"))
     assert lists.sent == [(rank, Alive()) for rank in range(1, 5)] * 4
+    drive._observer.noted.assert_called_once_with("a note")  # type: ignore[attr-defined]

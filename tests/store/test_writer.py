@@ -252,7 +252,8 @@ def test_results_opened_before_the_end_stay_whole_as_long_as_they_are_open(
     store.append([packed(5)])
     store.seal()
     with h5py.File(run_dir / "results.h5") as file:
-        store.finish("complete")
+        (note,) = store.finish("complete")
+        assert "segments stays for a program that still has an earlier results.h5 open" in note
         assert file["trials/number"][()].tolist() == list(range(6))
     with before:
         assert before["results/label"].asstr()[1:5].tolist() == ["t1é", "t2é", "t3é", "t4é"]
