@@ -25,10 +25,11 @@ from mpiens.cluster.family import end_family
 from mpiens.cluster.progress import Progress, blame, read_progress
 from mpiens.cluster.wrapped import Wrapped
 from mpiens.environment import SUPERVISED
-from mpiens.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_RESUMABLE, EXIT_USAGE, InstallationError
+from mpiens.errors import EXIT_COMPLETE, EXIT_FAILED, EXIT_RESUMABLE, EXIT_USAGE, UsageError
 from mpiens.guard import read_deaths
 from mpiens.processes import end_with_parent, is_alive
 from mpiens.runtime.lifesign import age_s, read_lifesign
+from mpiens.runtime.stopword import leave_word, take_word
 
 MAX_RESTARTS = 100
 MAX_IN_VAIN = 2
@@ -126,12 +127,13 @@ class Supervisor:
             The exit status that the run deserves.
 
         Raises:
-            InstallationError: The launcher cannot be started.
+            UsageError: The launcher cannot be started.
         """
         before = {number: signal.signal(number, self._take) for number in _STOPPING}
         try:
             return self._run()
         finally:
+            take_word(self._charge.run_dir)  # rank 0 may have gone before it
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -191,7 +193,7 @@ class Supervisor:
                 preexec_fn=lambda: end_with_parent(supervisor, signal.SIGTERM),  # noqa: PLW1509 - this process has one thread
             )
         except OSError as error:
-            raise InstallationError(f"{command[0]}: cannot be started: {error.strerror}") from error
+            raise UsageError(f"{command[0]}: cannot be started: {error.strerror}") from error
         try:
             if self._signals:
                 self._pass_on()
@@ -223,7 +225,9 @@ class Supervisor:
             sys.stdout.flush()
 
     def _take(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the form of a handler
-        self._signals.append(signal.Signals(number).name)
+        name = signal.Signals(number).name
+        self._signals.append("Ctrl-C" if number == signal.SIGINT else name)
+        leave_word(self._charge.run_dir, self._signals[-1])
         self._stop_s = time.monotonic()
         self._pass_on()
 

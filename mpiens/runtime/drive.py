@@ -23,7 +23,6 @@ from mpiens.driver.events import (
     GroupReady,
     Idle,
     Questioned,
-    StopRequested,
     Stored,
     Tick,
 )
@@ -43,10 +42,12 @@ from mpiens.messages import (
 )
 from mpiens.messages import Hurry as HurryUp
 from mpiens.record import TrialRecord, encode
+from mpiens.runtime.gauge import Gauge
 from mpiens.runtime.logbook import Logbook
-from mpiens.runtime.observer import Ending, Observer, Snapshot
+from mpiens.runtime.observer import Ending, Observer
 from mpiens.runtime.prepare import Job
 from mpiens.runtime.signals import Interrupted, StopSignals
+from mpiens.runtime.stops import Stops
 from mpiens.store.base import RunState, Store
 from mpiens.trial import TrialState, trial_seed
 from mpiens.watchdog import note_path, read_kill
@@ -85,25 +86,17 @@ class Drive:
         self._logbook = logbook
         self._transport = transport
         self._observer = observer
-        self._signals = signals
-        self._stop_noted = False
         self._driver = Driver(job.driver, start)
-        self._done_before = self._driver.tally.done
+        self._gauge = Gauge(job, self._driver)
+        self._stops = Stops(job.run_dir, signals, self._driver.stopping, observer)
         self._outgoing: list[Dispatch] = []
         self._checkpoint_due = False
         self._chores: Iterator[None] | None = None
         self._roots = [members[0] for members in job.layout.groups]
-        self._start_s = time.monotonic()
-        self._last_tick_s = self._start_s
-        self._synced_s = self._start_s
-        self._spoke_s = self._start_s
-        self._busy_s = 0.0
-        self._ready_s = 0.0
-        self._first_ready_s: float | None = None
+        self._synced_s = self._spoke_s = self._gauge.start_s
         self._end: EndRun | None = None
         self._stuck = False
         self._setup_errors: set[str] = set()
-        self._lost_ranks = 0
         self._actions: dict[type[Any], Callable[[Any], Event | None]] = {
             Ask: self._ask,
             Dispatch: self._dispatch,
@@ -116,10 +109,9 @@ class Drive:
             EndRun: self._note_end,
         }
 
-    @property
-    def ends_s(self) -> float | None:
-        """When running trials are left because of a deadline, on `time.monotonic`'s clock; None: there is none."""
-        return self._driver.stopping.last_s
+    def bound_trials(self) -> None:
+        """End trials of this rank itself when their time is up."""
+        self._stops.bound(self._job.driver.drain_s)
 
     @property
     def has_stuck_group(self) -> bool:
@@ -137,34 +129,34 @@ class Drive:
         except OSError as error:
             text = f"{self._job.run_dir}: {error.strerror}: {error.filename}; is the run directory still there?"
             failure = StoreError(text)
-            self._observer.failed(failure, self.snapshot("failed"))
+            self._observer.failed(failure, self._gauge.snapshot("failed"))
             raise failure from error
         except MpiensError as error:
-            self._observer.failed(error, self.snapshot("failed"))
+            self._observer.failed(error, self._gauge.snapshot("failed"))
             raise
 
     def _run(self) -> Ending:
         for warning in self._job.layout.warnings:
             self._observer.warned(warning)
-        self._observer.started(self.snapshot(), self._job.layout.describe())
+        self._observer.started(self._gauge.snapshot(), self._job.layout.describe())
         # From here on the run can go on from its directory alone.
         self._logbook.checkpoint(self._driver)
         guard.remove_deaths(self._job.run_dir)
-        self._signals.count()
+        self._stops.begin()
         # What has been imported stays: the collector need not go through it again and again.
         gc.freeze()
         return self._finish(self._loop())
 
     def _loop(self) -> EndRun:
         backoff = Backoff()
-        self._handle([Tick(self._start_s)])
+        self._handle([Tick(self._gauge.start_s)])
         while self._end is None:
             if events := self._receive():
                 backoff.reset()
             now_s = time.monotonic()
-            if now_s - self._last_tick_s >= TICK_S:
+            if now_s - self._gauge.ticked_s >= TICK_S:
                 events.append(self._tick(now_s))
-            events += [StopRequested(*wish) for wish in self._signals.take()]
+            events += self._stops.take()
             if events:
                 self._handle(events)
             elif self._driver.wants_point:
@@ -177,8 +169,8 @@ class Drive:
     def beat(self) -> None:
         """What the loop does as time passes, for a world of one rank while its trial runs."""
         now_s = time.monotonic()
-        events: list[Event] = [StopRequested(*wish) for wish in self._signals.take()]
-        if now_s - self._last_tick_s >= TICK_S:
+        events: list[Event] = self._stops.take()
+        if now_s - self._gauge.ticked_s >= TICK_S:
             events.append(self._tick(now_s))
         if events and self._end is None:
             self._handle(events)
@@ -214,7 +206,7 @@ class Drive:
 
     def _lose(self, rank: int, events: list[Event]) -> None:
         """A rank has died: its group goes, all others go on."""
-        self._lost_ranks += 1
+        self._gauge.lost_ranks += 1
         index = self._job.layout.group_of(rank)
         if index is None or index in self._driver.tally.lost_groups:
             self._observer.warned(f"rank {rank} is lost too")
@@ -240,7 +232,7 @@ class Drive:
 
     def _translate(self, message: Message) -> Event:
         if isinstance(message, Ready):
-            self._first_ready_s = self._first_ready_s or time.monotonic()
+            self._gauge.ready()
             return GroupReady(message.group)
         if isinstance(message, SetupFailed):
             # A thousand groups fail for one reason: it is said once.
@@ -257,10 +249,7 @@ class Drive:
         raise ProtocolError(f"the driver cannot handle {type(message).__name__}")
 
     def _tick(self, now_s: float) -> Tick:
-        passed_s = now_s - self._last_tick_s
-        self._last_tick_s = now_s
-        self._busy_s += self._driver.busy_groups * passed_s
-        self._ready_s += self._driver.ready_groups * passed_s
+        self._gauge.tick(now_s)
         if now_s - self._synced_s >= _SYNC_EVERY_S:
             self._synced_s = now_s
             self._store.sync()
@@ -274,7 +263,7 @@ class Drive:
             self._spoke_s = now_s
             for rank in range(1, self._job.layout.world_size):
                 self._transport.send(rank, Alive())
-        self._observer.updated(self.snapshot())
+        self._observer.updated(self._gauge.snapshot())
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -289,7 +278,7 @@ class Drive:
             answer = self._actions[type(action)](action)
             if answer is not None:
                 actions.extend(self._driver.handle(answer))
-        self._note_stop()
+        self._stops.note(self._driver.running)
         self._logbook.flush()
         for dispatch in self._outgoing:
             self._transport.send(self._roots[dispatch.group], Assign(dispatch.assignments))
@@ -375,21 +364,6 @@ class Drive:
         for root in self._roots:
             self._transport.send(root, HurryUp())
 
-    def _note_stop(self) -> None:
-        """Say once that the run is stopping."""
-        stopping = self._driver.stopping
-        if stopping.until_s is None or self._stop_noted:
-            return
-        self._stop_noted = True
-        if self._driver.running:
-            self.say_stop(stopping.reason, stopping.until_s - time.monotonic())
-
-    def say_stop(self, reason: str, left_s: float) -> None:
-        """Tell whoever watches that the run is stopping, and how long running trials have."""
-        self._stop_noted = True
-        left = f"those that are running have {max(0.0, left_s):.0f} s"
-        self._observer.noted(f"{reason}: no new trials; {left}; another signal stops at once")
-
     def _note_end(self, action: EndRun) -> None:
         self._end = action
 
@@ -408,45 +382,6 @@ class Drive:
             self._observer.noted(note)
         self._logbook.finish(self._driver, end.outcome == "complete", between)
         lost = dict(self._driver.tally.lost_groups)
-        ending = Ending(end.outcome, end.reason, end.is_usage, self.snapshot(end.outcome), lost)
+        ending = Ending(end.outcome, end.reason, end.is_usage, self._gauge.snapshot(end.outcome), lost)
         self._observer.ended(ending)
         return ending
-
-    def snapshot(self, state: str = "running") -> Snapshot:
-        """The run now."""
-        tally, layout = self._driver.tally, self._job.layout
-        elapsed_s = time.monotonic() - self._start_s
-        working_s = 0.0 if self._first_ready_s is None else time.monotonic() - self._first_ready_s
-        rate_per_s = (tally.done - self._done_before) / working_s if working_s > 0 else 0.0
-        return Snapshot(
-            name=self._job.loaded.spec.name,
-            run_dir=self._job.run_dir,
-            state=state,
-            objectives=self._job.setup.objectives,
-            total=tally.total,
-            complete=tally.finished[TrialState.COMPLETE],
-            pruned=tally.finished[TrialState.PRUNED],
-            failed=tally.finished[TrialState.FAIL],
-            running=self._driver.running,
-            retried=tally.retried,
-            elapsed_s=elapsed_s,
-            rate_per_s=rate_per_s,
-            time_left_s=(tally.total - tally.done) / rate_per_s if rate_per_s else None,
-            best=tally.best,
-            causes=dict(tally.causes),
-            repeated=dict(tally.repeated),
-            groups=len(layout.groups),
-            group_size=layout.group_size,
-            lost_groups=len(tally.lost_groups),
-            lost_ranks=self._lost_ranks,
-            busy_share=self._busy_share(),
-            front=tuple(tally.front),
-            ranks=layout.world_size,
-        )
-
-    def _busy_share(self) -> float:
-        since_tick_s = time.monotonic() - self._last_tick_s
-        ready_s = self._ready_s + self._driver.ready_groups * since_tick_s
-        # What finished trials took is exact, but leaves out the running ones; the samples of the ticks have both.
-        busy_s = max(self._busy_s, self._driver.tally.busy_s)
-        return min(1.0, busy_s / ready_s) if ready_s else 0.0

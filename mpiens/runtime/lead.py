@@ -26,7 +26,7 @@ from mpiens.runtime.lock import RunLock
 from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
-from mpiens.runtime.origin import keep_origin
+from mpiens.runtime.origin import NAME, keep_origin
 from mpiens.runtime.prepare import Job, is_complete, open_store, prepare
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
@@ -73,6 +73,9 @@ def _lead(
         job = replace(job, driver=replace(job.driver, attributes_deaths=attributes))
         for warning in job.warnings:
             observer.warned(warning)
+        kept = [setting for setting in job.loaded.overrides.values() if setting not in order.overrides]
+        if order.spec is None and kept:
+            observer.noted(f"settings of earlier commands hold on: {', '.join(kept)}; they are in {NAME}")
         ending = _ended_before(job)
         if ending is not None:
             remove_packed(job.run_dir)
@@ -224,7 +227,7 @@ def _run_serially(
                 drive.hear(message)
 
         # Nothing but signals and threads reaches this rank while a trial runs.
-        signals.bound(job.driver.drain_s, drive.ends_s, drive.say_stop)
+        drive.bound_trials()
         transport.connect(root.deliver, work)
         member.pruning.say = hear
         member.pruning.listen = member.soft_stop.listen = listen

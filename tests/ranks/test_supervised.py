@@ -238,6 +238,12 @@ def test_supervise_stands_around_mpiexec(tmp_path: Path) -> None:
     assert "stands around mpiexec" in done.stderr
 
 
+def test_a_command_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    done = mpiens(0, "supervise", "--", "nosuchcmd", "mpiens", "run", project(tmp_path, "nobody"))
+    assert done.returncode == 2
+    assert "nosuchcmd: cannot be started: No such file" in done.stderr
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_stops_a_supervised_run_in_order(name: str, tmp_path: Path) -> None:
@@ -270,7 +276,9 @@ def test_a_signal_stops_a_supervised_run_in_order(name: str, tmp_path: Path) -> 
         job.wait()
     said = log.read_text()
     assert "Traceback" not in said
-    assert "small: stopped: SIGUSR1" in said
+    told = {"SIGTERM": "SIGTERM", "SIGINT": "Ctrl-C"}[name]
+    assert f"{told}: no new trials" in said
+    assert f"small: stopped: {told}" in said
     assert "restart" not in said
     assert left_behind(tmp_path) == []
     assert "small: complete" in completed(0, "resume", run_dir, "--progress", "off")

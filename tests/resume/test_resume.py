@@ -91,6 +91,7 @@ def test_what_is_edited_in_the_spec_holds_or_is_refused(killed: Path, tmp_path: 
     assert "54 complete" in said
     said = completed(0, "resume", run_dir, "--set", "search.trials=60", "--progress", "off")
     assert "has been edited" not in said
+    assert "settings of earlier commands hold on: limits.max_attempts=2; they are in origin.yaml" in said
     origin = (run_dir / "origin.yaml").read_text()
     assert "limits.max_attempts=2" in origin, "settings hold for later"
     assert "search.trials=60" in origin
