@@ -28,6 +28,11 @@ class Onlookers:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             fd = -1
+        if (
+            fd >= 0 and os.fstat(fd).st_nlink > 1
+        ):  # a segment too: it holds its rows, and others may be about to read it
+            os.close(fd)
+            fd = -1
         try:
             yield
         except BaseException:

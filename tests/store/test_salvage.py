@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from project import contents
 Maker = Callable[..., FileStore]
 Packed = Callable[..., bytes]
 COUNT = 300
+STEP = 1 if os.environ.get("MPIENS_EVERY_STEP") else 3
 KEPT_TWICE = ("trials/state", "trials/error", "trials/history")
 
 
@@ -244,10 +246,10 @@ def test_a_kill_while_it_is_saved_costs_nothing_more(
                 open_store()
             is_over = True
         except Killed:
-            step += 1 + is_packed
+            step += STEP
         with disk(lambda *_: None, tears=False):
             assert len(open_store().numbers()) == COUNT - found.lost, step
-            if is_over or step % 8 == 0:
+            if is_over or step % 9 == 0:
                 assert len(go_on(open_store, packed, run_dir)) == found.lost, step
                 assert contents(run_dir) == contents(whole), step
         shutil.rmtree(run_dir)
