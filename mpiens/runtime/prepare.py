@@ -222,7 +222,7 @@ def make_pruner(loaded: LoadedSpec) -> Pruner | None:
         SpecError: It does not take these options; with file and line.
     """
     try:
-        return build_pruner(loaded.spec)
+        return build_pruner(loaded.spec, loaded.folder)
     except SpecError as error:
         raise error.within(loaded.file, loaded.lines) from error
 

@@ -13,7 +13,7 @@ from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Plan, Pruner, S
 from mpiens.samplers.options import check_options
 from mpiens.samplers.repeated import RepeatedSampler
 from mpiens.space import Fixed
-from mpiens.spec.algorithms import WITHOUT_OBJECTIVE, pruner_named
+from mpiens.spec.algorithms import WITHOUT_OBJECTIVE, is_custom, pruner_named
 
 if TYPE_CHECKING:
     from mpiens.space import Space
@@ -140,7 +140,7 @@ def _make(plan: Plan, place: Place) -> Sampler:
     return sampler
 
 
-def build_pruner(spec: Spec) -> Pruner | None:
+def build_pruner(spec: Spec, folder: Path = Path()) -> Pruner | None:
     """The pruner that the spec asks for; None: it has none.
 
     Raises:
@@ -149,6 +149,11 @@ def build_pruner(spec: Spec) -> Pruner | None:
     search = spec.search
     if search.pruner is None:
         return None
+    asked, directions = pruner_named(search.pruner), tuple(search.objectives.values())
+    if is_custom(asked["name"]):
+        from mpiens.samplers.custom_pruner import CustomPruner
+
+        return CustomPruner(asked, directions[0], folder)
     from mpiens.samplers.optuna.pruners import OptunaPruner
 
-    return OptunaPruner(pruner_named(search.pruner), tuple(search.objectives.values()), search.batch)
+    return OptunaPruner(asked, directions, search.batch)

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -64,16 +64,14 @@ class CustomSampler(AdaptiveSampler):
         super().__init__(plan)
         self._target = target
         self._names = names
-        kind = _load(target, folder)
+        kind = load_class(target, folder)
         for method in ("ask", "tell"):
             if not callable(getattr(kind, method, None)):
                 raise SpecError(
                     f"{target} has no method {method!r}; a sampler needs ask(n) and tell(trials)",
                     key="search.algorithm",
                 )
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values())
-        if not takes_any:
-            check_options(target, plan.options, arguments(kind, ("space", "seed")))
+        check_keywords(target, kind, plan.options, ("space", "seed"))
         try:
             self._sampler = kind(dict(space), plan.seed & 0xFFFFFFFF, **plan.options)
         except Exception as error:
@@ -131,19 +129,34 @@ class CustomSampler(AdaptiveSampler):
         return {name: value.item() if hasattr(value, "item") else value for name, value in point.items()}
 
 
-def _load(target: str, folder: Path) -> Any:
+def load_class(target: str, folder: Path, key: str = "search.algorithm") -> Any:
+    """The class ``path.py:Class`` or ``package.module:Class``.
+
+    Raises:
+        SpecError: There is none.
+    """
     place, _, name = target.rpartition(":")
     try:
         module = _module(place, folder)
     except FileNotFoundError as error:
-        raise SpecError(f"{place}: no such file beside the spec", key="search.algorithm") from error
+        raise SpecError(f"{place}: no such file beside the spec", key=key) from error
     except Exception as error:
-        raise SpecError(
-            f"{place} cannot be imported: {type(error).__name__}: {error}", key="search.algorithm"
-        ) from error
+        raise SpecError(f"{place} cannot be imported: {type(error).__name__}: {error}", key=key) from error
     if not hasattr(module, name):
-        raise SpecError(f"{place} has no {name!r}{nearest(name, vars(module))}", key="search.algorithm")
+        raise SpecError(f"{place} has no {name!r}{nearest(name, vars(module))}", key=key)
     return getattr(module, name)
+
+
+def check_keywords(
+    target: str, kind: Any, options: Mapping[str, Any], own: Sequence[str], key: str = "search.options"
+) -> None:
+    """Accept options that are keyword arguments of a class, `own` aside.
+
+    Raises:
+        SpecError: One is not.
+    """
+    if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values()):
+        check_options(target, options, arguments(kind, own), key)
 
 
 def _module(place: str, folder: Path) -> ModuleType:

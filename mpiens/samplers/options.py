@@ -19,8 +19,10 @@ def arguments(function: Callable[..., Any], without: Collection[str] = ()) -> li
     return [p.name for p in parameters if p.kind in kinds and p.name not in ("self", *without)]
 
 
-def check_options(algorithm: str, options: Mapping[str, Any], known: Collection[str]) -> None:
-    """Accept options whose names the sampler knows.
+def check_options(
+    algorithm: str, options: Mapping[str, Any], known: Collection[str], key: str = "search.options"
+) -> None:
+    """Accept options whose names the sampler knows; they stand in the spec below `key`.
 
     Raises:
         SpecError: It does not know one; the error names the nearest.
@@ -28,7 +30,7 @@ def check_options(algorithm: str, options: Mapping[str, Any], known: Collection[
     for name in options:
         if name not in known:
             hint = nearest(name, known) or f"; options: {', '.join(known) or 'none'}"
-            raise SpecError(f"{algorithm} has no such option{hint}", key=f"search.options.{name}")
+            raise SpecError(f"{algorithm} has no such option{hint}", key=f"{key}.{name}")
 
 
 def library(module: str, algorithm: str, extra: str) -> ModuleType:

@@ -85,8 +85,10 @@ def pruner_named(asked: str | Mapping[str, Any], key: str = "search.pruner") -> 
     if "name" not in pruner:
         raise SpecError(f"name is missing: one of {', '.join(PRUNERS)}", key=key)
     name = pruner["name"]
-    if name not in PRUNERS:
+    # Within another pruner only Optuna's own can be.
+    if name not in PRUNERS and not (key == "search.pruner" and isinstance(name, str) and is_custom(name)):
         found = nearest(name, PRUNERS) if isinstance(name, str) else ""
         place = key if isinstance(asked, str) else f"{key}.name"
-        raise SpecError(f"unknown pruner {name!r}{found}; known are {', '.join(PRUNERS)}", key=place)
+        known = f"{', '.join(PRUNERS)}, or my_module.py:MyPruner"
+        raise SpecError(f"unknown pruner {name!r}{found}; known are {known}", key=place)
     return pruner

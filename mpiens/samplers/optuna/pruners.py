@@ -32,10 +32,10 @@ from optuna.trial import TrialState
 from mpiens.errors import MpiensError, SpecError
 from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
-from mpiens.samplers.options import arguments
+from mpiens.samplers.options import arguments, check_options
 from mpiens.samplers.optuna.storage import WindowStorage, make_trial
 from mpiens.samplers.window import Window
-from mpiens.space.values import nearest, shown
+from mpiens.space.values import shown
 from mpiens.spec.algorithms import pruner_named
 from mpiens.trial import TrialState as OwnState
 
@@ -170,10 +170,7 @@ def _make(asked: Mapping[str, Any], key: str = "search.pruner") -> BasePruner:
     name, options = str(asked["name"]), {option: value for option, value in asked.items() if option != "name"}
     kind = _CLASSES[name]
     known = arguments(kind.__init__)
-    for option in options:
-        if option not in known:
-            hint = nearest(option, known) or f"; options: {', '.join(known) or 'none'}"
-            raise SpecError(f"{name} has no such option{hint}", key=f"{key}.{option}")
+    check_options(name, options, known, key)
     if name == "patient":
         inner = _inner(asked, f"{key}.{_WRAPPED}")
         options[_WRAPPED] = None if inner is None else _make(inner, f"{key}.{_WRAPPED}")

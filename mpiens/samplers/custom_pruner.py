@@ -1,0 +1,90 @@
+"""A pruner of the user's own: a class with `should_prune`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mpiens.errors import MpiensError, SpecError
+from mpiens.reports import Report
+from mpiens.samplers.base import FinishedTrial
+from mpiens.samplers.custom import check_keywords, load_class
+from mpiens.samplers.window import Window
+from mpiens.trial import TrialState
+
+MOST_SHOWN = 1000
+"""So many finished trials are shown, an even sample of all."""
+
+_KEY = "search.pruner"
+
+
+class OtherTrial(NamedTuple):
+    """What a pruner of the user's own is shown of a finished trial.
+
+    Attributes:
+        number: Counted from 0.
+        state: COMPLETE or PRUNED.
+        values: The objective; empty unless COMPLETE.
+        reports: Steps and values, in the order of the steps.
+    """
+
+    number: int
+    state: str
+    values: tuple[float, ...]
+    reports: tuple[Report, ...]
+
+
+class CustomPruner:
+    """Lets a class of the user's own judge.
+
+    It is made with ``minimize`` or ``maximize`` and the spec's options. ``should_prune(reports, others)`` gets the
+    trial's steps and values so far, and the finished trials that have reported. Its answer must follow from these.
+
+    Args:
+        asked: The class, ``path.py:Class`` or ``package.module:Class``, as `name`, and its keyword arguments.
+        direction: Of the objective.
+        folder: Folder that a path is relative to.
+
+    Raises:
+        SpecError: There is no such class, or it does not take these options.
+    """
+
+    def __init__(self, asked: Mapping[str, Any], direction: str, folder: Path) -> None:
+        self._target = target = str(asked["name"])
+        options = {option: value for option, value in asked.items() if option != "name"}
+        kind = load_class(target, folder, _KEY)
+        if not callable(getattr(kind, "should_prune", None)):
+            raise SpecError(
+                f"{target} has no method 'should_prune'; a pruner needs should_prune(reports, others)", key=_KEY
+            )
+        check_keywords(target, kind, options, ("direction",), _KEY)
+        try:
+            self._pruner = kind(direction, **options)
+        except Exception as error:
+            text = f"{target}(direction, **options) failed: {type(error).__name__}: {error}"
+            raise SpecError(text, key=_KEY) from error
+        self._window = Window(MOST_SHOWN, 0, 0)
+        self._others: dict[int, OtherTrial] = {}
+        self._running: dict[int, tuple[int, list[Report]]] = {}
+
+    def judge(self, number: int, attempt: int, reports: Sequence[Report]) -> bool:
+        """Should this trial be given up?"""
+        known = self._running.get(number)
+        if known is None or known[0] != attempt:
+            known = self._running[number] = (attempt, [])
+        known[1].extend(reports)
+        try:
+            return bool(self._pruner.should_prune(list(known[1]), list(self._others.values())))
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            raise MpiensError(f"{self._target} failed while judging trial {number}: {text}") from error
+
+    def learn(self, trials: Sequence[FinishedTrial]) -> None:
+        """These have ended."""
+        for trial in trials:
+            self._running.pop(trial.number, None)
+            if trial.reports and trial.state is not TrialState.FAIL:
+                self._others[trial.number] = OtherTrial(trial.number, trial.state.name, trial.values, trial.reports)
+                for gone in self._window.add(trial.number, ()):
+                    self._others.pop(gone, None)
