@@ -1,8 +1,9 @@
 """Whether memory and time of NetPyNE trials stay flat over a long run in one process.
 
-    python benchmarks/long_run.py [--trials 500] [--isolation process]
+    python benchmarks/long_run.py [--trials 500] [--isolation process | --serial | --reuse]
 
-The network of `examples/network`, 50 ms of it, again and again on one rank beside the driver. Each trial sends the
+The network of `examples/network`, 50 ms of it, again and again on one rank beside the driver, or in the driver's own
+process. Each trial sends the
 memory of its process and the processor time that the process has used. Goals: memory within 5 %, time of a trial within
 10 %, between the tenth trial and the last. NEURON 9.0 itself loses 96 bytes for each Vector, NetCon, Random, List or
 ParallelContext that is made from Python: about 23 kB a trial with this network.
@@ -32,9 +33,10 @@ comm.send({"rss_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6, "cpu_s": time.pro
 """
 SPEC = """
 name: long
-model: {{netpyne: init.py, fixed: {{duration: 50}}, isolation: {isolation}}}
-space: {{input_hz: [60.0]}}
-search: {{algorithm: grid, repeats: {trials}}}
+model: {{netpyne: init.py, fixed: {{duration: 50}}, isolation: {isolation},
+  reuse: {reuse}}}
+space: {{input_hz: {{linspace: [60.0, {last}, {trials}]}}}}
+search: {{algorithm: grid}}
 """
 WINDOW = 50
 
@@ -44,15 +46,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--isolation", choices=("none", "process"), default="none")
+    parser.add_argument("--serial", action="store_true", help="one rank drives and simulates")
+    parser.add_argument("--reuse", action="store_true", help="keep the network; the input differs from trial to trial")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mpiens-long-run-") as name:
         folder = Path(name)
         shutil.copytree(NETWORK, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.run", "__pycache__"))
         script = folder / "init.py"
         script.write_text(script.read_text().replace("comm.close()", SENDING))
-        (folder / "spec.yaml").write_text(SPEC.format(trials=options.trials, isolation=options.isolation))
+        (folder / "spec.yaml").write_text(_spec(options))
         subprocess.run(
-            [*mpiexec_argv(2), sys.executable, "-m", "mpiens", "run", "spec.yaml", "--progress", "off"],
+            [
+                *([] if options.serial else mpiexec_argv(2)),
+                sys.executable,
+                "-m",
+                "mpiens",
+                "run",
+                "spec.yaml",
+                "--progress",
+                "off",
+            ],
             cwd=folder,
             check=True,
             stdout=subprocess.DEVNULL,
@@ -68,6 +81,13 @@ def main() -> None:
         times = np.diff(cpu_s)
         first, last = np.median(times[9 : 9 + window]), np.median(times[-window:])
         print(f"time    {first:.4f} s to {last:.4f} s of processor time (medians of {window}), {last / first - 1:+.1%}")
+
+
+def _spec(options: argparse.Namespace) -> str:
+    last_hz = 61.0 if options.reuse else 60.0
+    return SPEC.format(
+        trials=options.trials, isolation=options.isolation, reuse=str(options.reuse).lower(), last=last_hz
+    )
 
 
 if __name__ == "__main__":

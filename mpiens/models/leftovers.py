@@ -20,6 +20,20 @@ _INTEGRATOR = (
 _MOST_NAMED = 6
 
 
+class _Told:
+    """Names that a person has read already."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def new(self, names: Iterable[str]) -> str:
+        """Those of `names` that are new, for a message; empty where there are none."""
+        new = sorted(set(names) - self._names)
+        self._names.update(new)
+        more = f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
+        return ", ".join(new[:_MOST_NAMED]) + more
+
+
 class Surroundings:
     """What NetPyNE scripts find at their start. Made once, when NEURON and NetPyNE are loaded."""
 
@@ -32,7 +46,7 @@ class Surroundings:
         self._threads = int(h.ParallelContext().nthread())
         self._environ = dict(os.environ)
         self._numpy_errors = np.geterr()
-        self._told: set[str] = set()
+        self._told = _Told()
 
     def restore(self) -> None:
         """Put back what can be put back, and print, once for each, what cannot."""
@@ -52,14 +66,9 @@ class Surroundings:
             os.environ.clear()
             os.environ.update(self._environ)
         np.seterr(**self._numpy_errors)
-        self._tell(scalars(_known_names() - self._names))
-
-    def _tell(self, new: Iterable[str]) -> None:
-        names = sorted(set(new) - self._told)
-        if names:
-            self._told.update(names)
+        if new := self._told.new(scalars(_known_names() - self._names)):
             print(
-                f"this trial has made variables in hoc, which last: {_listed(names)}; later trials see what earlier "
+                f"this trial has made variables in hoc, which last: {new}; later trials see what earlier "
                 "ones have left there, unless they set them, or isolation: process keeps trials apart"
             )
 
@@ -70,7 +79,7 @@ class Drift:
     def __init__(self) -> None:
         self._scalars: dict[str, float] | None = None
         self._sections = 0
-        self._told: set[str] = set()
+        self._told = _Told()
 
     def look(self) -> None:
         """After each trial: print, once for each, what has changed since the trial before."""
@@ -80,18 +89,15 @@ class Drift:
         found = scalars(self._scalars if self._scalars is not None else _known_names())
         if self._scalars is not None:
             # What the first trial has built may be kept for all; what grows with every trial is a leak.
-            if sections > self._sections and "sections" not in self._told:
-                self._told.add("sections")
+            if sections > self._sections and self._told.new(["sections"]):
                 print(
                     f"this trial has left {sections} sections in NEURON, {sections - self._sections} more than the one "
                     "before; a model must let go of what it has built"
                 )
-            changed = [name for name, value in found.items() if value != self._scalars.get(name)]
-            names = sorted(set(changed) - self._told)
-            if names:
-                self._told.update(names)
+            before = self._scalars
+            if changed := self._told.new(name for name, value in found.items() if value != before.get(name)):
                 print(
-                    f"this trial has left other values in NEURON than the one before: {_listed(names)}; a trial that "
+                    f"this trial has left other values in NEURON than the one before: {changed}; a trial that "
                     "does not set them depends on those before it"
                 )
         self._scalars, self._sections = found, sections
@@ -126,8 +132,3 @@ def _integrator() -> dict[str, Any]:
 
     cvode = h.CVode()
     return {name: getattr(cvode, name)() for name in _INTEGRATOR if hasattr(cvode, name)}
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
