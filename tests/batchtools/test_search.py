@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,30 +26,16 @@ cfg = specs.SimConfig()
 cfg.duration = 100
 cfg.verbose = False
 cfg.weights = {"E->I": 0.01, "in->E": 0.02}
-cfg.pops = [{"n": 5}, {"n": 3}]
+cfg.counts = [5, 3]
 cfg.pair = [1, 1]
 cfg.update({"duration": 60, "weights": {"in->E": 0.03}}, force_match=True)
 cfg.analysis["plotRaster"] = {"saveFig": True, "showFig": True}
 """
-NET_PARAMS = """
-from netpyne import specs
-try:
-    from __main__ import cfg
-except ImportError:
-    from cfg import cfg
-
-netParams = specs.NetParams()
-for name, pop in zip("EI", cfg.pops):
-    netParams.popParams[name] = {"cellType": "A", "numCells": pop["n"]}
-netParams.cellParams["A"] = {"conds": {"cellType": "A"},
-    "secs": {"soma": {"geom": {"diam": 10, "L": 10}, "mechs": {"hh": {}}}}}
-netParams.synMechParams["e"] = {"mod": "ExpSyn", "tau": 2, "e": 0}
-netParams.stimSourceParams["s"] = {"type": "NetStim", "rate": 60, "noise": 1.0}
-netParams.stimTargetParams["t"] = {"source": "s", "conds": {"pop": "E"}, "weight": cfg.weights["in->E"], "delay": 1,
-    "synMech": "e"}
-netParams.connParams["E->I"] = {"preConds": {"pop": "E"}, "postConds": {"pop": "I"}, "weight": cfg.weights["E->I"],
-    "delay": 2, "synMech": "e", "probability": 0.6}
-"""
+# The network is that of the benchmark, here in the idiom of older projects.
+BENCHMARK = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "batchtools.py"))
+NET_PARAMS = BENCHMARK["NET_PARAMS"].replace(
+    "from cfg import cfg\n", "try:\n    from __main__ import cfg\nexcept ImportError:\n    from cfg import cfg\n"
+)
 INIT = """
 import json
 from netpyne.batchtools import specs, comm
@@ -72,7 +59,7 @@ from mpiens import search
 
 if __name__ == "__main__":
     study = search(job_type="sh", comm_type="socket", run_config={"command": "python init.py"},
-        params={"weights.E->I": [0.005, 0.05], "pops.1.n": range(2, 4), "pair": [(1, 2), (3, 4)]},
+        params={"weights.E->I": [0.005, 0.05], "counts.1": range(2, 4), "pair": [(1, 2), (3, 4)]},
         label="sweep", output_path="./batch", checkpoint_path="./ray", metric="loss", mode="min")
     print(len(study.data), flush=True)
 """
@@ -103,14 +90,14 @@ def test_a_search_gives_the_numbers_of_netpyne_batchtools(project: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if line == "8"] == ["8"] * 3, "every rank gets the table"
     table = pd_read(project / "sweep.csv")
-    assert list(table.columns[:6]) == ["trial_label", "trial_path", "weights.E->I", "pops.1.n", "pair", "loss"]
+    assert list(table.columns[:6]) == ["trial_label", "trial_path", "weights.E->I", "counts.1", "pair", "loss"]
     assert {"times", "ids", "duration", "mapped", "state", "error"} <= set(table.columns)
     assert table["trial_label"].tolist() == [f"sweep_{number}" for number in range(8)]
     results = mpiens.open(project / "batch" / "sweep")
     points = list(itertools.product([0.005, 0.05], [2, 3], [(1, 2), (3, 4)]))
     for number in (3, 6):
         weight, cells, pair = points[number]
-        sent = by_batchtools(project, {"weights.E->I": weight, "pops.1.n": cells, "pair": pair}, f"sweep_{number}")
+        sent = by_batchtools(project, {"weights.E->I": weight, "counts.1": cells, "pair": pair}, f"sweep_{number}")
         assert len(sent["times"]) > 10
         assert results["times"][number].tolist() == sent["times"]
         assert results["ids"][number].tolist() == sent["ids"]

@@ -18,6 +18,7 @@ from launch import environment
 from mpiens.errors import AttemptError
 from mpiens.keeper.client import Keeper
 from mpiens.keeper.output import KEPT_BYTES, OutputFile
+from mpiens.keeper.patience import Patience
 
 IGNORING = """
 import os, signal, subprocess, sys, time
@@ -57,6 +58,27 @@ def python(folder: Path, code: str, **changes: Any) -> dict[str, Any]:
 
 def below(process: psutil.Process) -> list[psutil.Process]:
     return process.children(recursive=True)
+
+
+def test_what_runs_unusually_long_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    patience = Patience(least_s=0.2, at_first_s=0.0)
+    assert patience.bound_s == 0
+    for elapsed_s in (0.01, 0.03, 9.0):
+        patience.note(elapsed_s)
+    assert patience.bound_s == pytest.approx(0.3)
+    keeper = Keeper(patience=patience)
+    try:
+        for limit_s in (None, 60.0):
+            keeper.ask(python(tmp_path, "import time; time.sleep(1)", limit_s=limit_s))
+    finally:
+        keeper.close()
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("the trial's process has run for 0.3")
+    assert said[0].endswith(
+        "nothing limits it (limits.trial_timeout); half of those before it took no more than 0.03 s"
+    )
+    assert patience.bound_s > 0.5, "it has learned"
 
 
 def test_output_and_status(tmp_path: Path, keeper: Keeper) -> None:
