@@ -31,6 +31,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(h5py|mpi4py|numpy|np|pandas|pd|xarray|xr|matplotlib|pathlib|collections|typing|MPI)\b.*"),
     (
         "py:.*",
-        r"(Path|Any|Sequence|Mapping|Iterator|Literal|Protocol|TracebackType|NoReturn|Axes|Mode|Params|RunState|(mpiens\.trial\.)?TrialState)",
+        r"(Path|Any|Sequence|Mapping|Iterator|Literal|Protocol|TracebackType|NoReturn|Axes|Mode|Params|RunState|(mpiens\.trial\.)?TrialState|(mpiens\.reports\.)?Reports?)",
     ),
 ]

@@ -82,7 +82,7 @@ class Trial:
 
     @property
     def reports(self) -> tuple[Report, ...]:
-        """What was reported here so far: steps and values, in the order of the steps."""
+        """Steps and values that were reported here so far, in the order of the steps."""
         return tuple(self._reports.made)
 
     def report(self, value: SupportsFloat, step: SupportsIndex) -> None:

@@ -145,7 +145,11 @@ class SearchSpec(_Part):
     pruner: Annotated[
         str | dict[str, Any] | None,
         BeforeValidator(one_of("a pruner's name, or a mapping", str, dict, type(None))),
-    ] = Field(None, description="What stops unpromising trials early")
+    ] = Field(
+        None,
+        description="What gives up bad trials early: median, percentile, successive_halving, hyperband, patient, "
+        "threshold, nop, my_module.py:MyPruner, or {name: one of these, and its options}",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -171,7 +171,7 @@ class Results:
 
     @functools.cached_property
     def attempts(self) -> pd.DataFrame:
-        """A row for each attempt that has failed: number, attempt, group, started_s, elapsed_s, error, is_own.
+        """A row for each attempt that has failed, with number, attempt, group, started_s, elapsed_s, error, is_own.
 
         Times are NaN where a process was killed; `is_own` is False where several trials were there then, and nobody
         knows which of them did it.
