@@ -30,7 +30,7 @@ from mpiens.models.python import call_setup
 from mpiens.models.randomness import seed_globals
 from mpiens.models.renewal import RenewedComm
 from mpiens.models.reuse import Reuse
-from mpiens.models.reuse import install as install_reuse
+from mpiens.models.reuse_hooks import install as install_reuse
 from mpiens.models.session import Session
 from mpiens.models.simulation_data import take_results
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mpiens.errors import AttemptError
-from mpiens.models.differences import NotPlain, Path, changes, is_number
+from mpiens.models.differences import NotPlain, changes, is_number
 from mpiens.models.kept_network import KeptNetwork, Objects, State, objects, refusal, state_of
 from mpiens.models.picture import Picture
 from mpiens.models.slots import Slots
@@ -142,7 +142,7 @@ class Reuse:
             now.before_next = is_as_left, state_of(net, sim), [dict(cell.tags) for cell in net.cells]
         return made
 
-    def note(self, rule: Path, cell: Any, build: Callable[[], None]) -> None:
+    def note(self, rule: tuple[str, ...], cell: Any, build: Callable[[], None]) -> None:
         """One rule connects one cell."""
         conns, stims = len(cell.conns), len(cell.stims)
         build()
@@ -271,78 +271,3 @@ def _to_check(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
         if is_number(value) and before.get(name) != value:
             wanted[name] = 1
     return wanted
-
-
-def install(reuse: Reuse) -> None:
-    """Have NetPyNE ask `reuse` where it builds; once per process, before any script runs."""
-    from netpyne import conversion, sim
-    from neuron import h
-
-    class Network(sim.Network):  # type: ignore[misc]
-        """NetPyNE's own, built step by step or taken over from an earlier trial."""
-
-        def createPops(self) -> Any:  # noqa: N802 - NetPyNE's name
-            return reuse.stage(self, "createPops", super().createPops)
-
-        def createCells(self) -> Any:  # noqa: N802
-            return reuse.stage(self, "createCells", super().createCells)
-
-        def connectCells(self) -> Any:  # noqa: N802
-            return reuse.stage(self, "connectCells", super().connectCells)
-
-        def addStims(self) -> Any:  # noqa: N802
-            return reuse.stage(self, "addStims", super().addStims)
-
-        def _addCellConn(self, connParam: Any, preCellGid: Any, postCellGid: Any, *rest: Any, **named: Any) -> None:  # noqa: N802, N803
-            cell = self.cells[self.gid2lid[postCellGid]]
-            add = super()._addCellConn
-            rule = ("connParams", str(connParam["label"]))
-            reuse.note(rule, cell, lambda: add(connParam, preCellGid, postCellGid, *rest, **named))
-
-        def _addCellStim(self, stimParam: Any, postCell: Any) -> None:  # noqa: N802, N803
-            add = super()._addCellStim
-            reuse.note(("stimTargetParams", str(stimParam["label"])), postCell, lambda: add(stimParam, postCell))
-
-    def spoiling(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
-
-        def changed(*args: Any, **named: Any) -> Any:
-            reuse.spoil(f"the script calls {name}")
-            return original(*args, **named)
-
-        setattr(owner, name, changed)
-
-    def clearing_the_way(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
-
-        def changed(*args: Any, **named: Any) -> Any:
-            reuse.clear_the_way(f"the script calls {name} before it builds a network")
-            return original(*args, **named)
-
-        setattr(owner, name, changed)
-
-    create, begin, clear_all = sim.create, sim.createParallelContext, sim.clearAll
-
-    def create_parallel_context() -> None:
-        """NetPyNE's own forgets the cells' gids, those of the kept network too."""
-        if not reuse.has_network:
-            begin()
-            return
-        sim.pc = h.ParallelContext()
-        sim.nhosts, sim.rank = int(sim.pc.nhost()), int(sim.pc.id())
-
-    def clear() -> None:
-        """NetPyNE's own, which takes apart what would be kept."""
-        if reuse.has_network:
-            reuse.spoil("the script calls clearAll")
-            reuse.release()
-        clear_all()
-
-    for name in ("modifyCells", "modifyConns", "modifySynMechs", "modifyStims"):
-        spoiling(Network, name)
-    for name in ("runSim", "setupRecording"):
-        clearing_the_way(sim, name)
-    for name in ("importCell", "importCellsFromNet"):
-        clearing_the_way(conversion, name)
-    sim.Network, sim.createParallelContext, sim.clearAll = Network, create_parallel_context, clear
-    sim.create = lambda *args, **named: reuse.in_one_call(lambda: create(*args, **named))

@@ -27,6 +27,8 @@ net.unused = cfg.unused
 net.scaleConnWeight = 0.7
 net.popParams["A"] = {"cellType": "A", "numCells": cfg.cells}
 net.popParams["N"] = {"cellModel": "NetStim", "numCells": 3, "rate": cfg.pop_hz, "noise": 0.3}
+net.popParams["H"] = {"cellType": "H", "numCells": 1}
+net.importCellParams(label="H", conds={"cellType": "H"}, fileName="cell.hoc", cellName="FromFile")
 net.cellParams["A"] = {"conds": {"cellType": "A"}, "secs": {
     "soma": {"geom": {"diam": 18, "L": 18}, "mechs": {"hh": {}}},
     "dend": {"geom": {"diam": 2, "L": 80, "nseg": 3}, "topol": {"parentSec": "soma", "parentX": 1, "childX": 0},
@@ -37,7 +39,8 @@ net.stimSourceParams["s"] = {"type": "NetStim", "rate": cfg.rate, "noise": 0.5, 
 net.stimSourceParams["i"] = {"type": "IClamp", "del": 10, "dur": 20, "amp": cfg.amp}
 net.stimTargetParams["s->A"] = {"source": "s", "conds": {"pop": "A"}, "sec": "soma", "weight": cfg.input,
     "delay": cfg.input_delay, "synMech": "fast"}
-net.stimTargetParams["i->A"] = {"source": "i", "conds": {"pop": "A", "cellList": [0]}, "sec": "soma", "loc": 0.5}
+net.stimTargetParams["i->A"] = {"source": "i", "conds": {"pop": ["A", "H"], "cellList": [0, -1]},
+    "sec": "soma", "loc": 0.5}
 net.connParams["A->A"] = {"preConds": {"pop": "A"}, "postConds": {"pop": "A"}, "probability": 0.7,
     "weight": cfg.weight, "synMech": "fast", "delay": "1 + uniform(0, 3)"}
 net.connParams["N->A"] = {"preConds": {"pop": "N"}, "postConds": {"pop": "A"}, "weight": cfg.pair,
@@ -93,6 +96,14 @@ elif comm.is_host():
         if "rate" in stim], "pop_hz": sim.net.allPops["N"]["tags"]["params"]["rate"]})
 """
 
+CELL = """
+begintemplate FromFile
+public soma
+create soma
+proc init() { soma { L = 15 diam = 15 insert hh } }
+endtemplate FromFile
+"""
+
 PLAIN: list[dict[str, Any]] = [
     {},
     {"weight": 0.006},
@@ -113,6 +124,7 @@ PLAIN: list[dict[str, Any]] = [
 def script(tmp_path: Path) -> Path:
     path = tmp_path / "init.py"
     path.write_text(SCRIPT)
+    path.with_name("cell.hoc").write_text(CELL)
     return path
 
 
@@ -159,6 +171,7 @@ def test_what_is_built_anew_and_why(tmp_path: Path) -> None:
             folder, model={"netpyne": "init.py", "reuse": reuse}, space={"zip": columns}, search={"algorithm": "grid"}
         )
         (folder / "init.py").write_text(SCRIPT)
+        (folder / "cell.hoc").write_text(CELL)
         completed(0, "run", spec)
         found[reuse] = trials(folder / "small.run")
     assert not any(found[True]["error"])
