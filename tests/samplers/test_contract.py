@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from optuna.samplers._tpe.sampler import default_weights
 from mpiens.errors import SpecError
 from mpiens.samplers import FinishedTrial, Past, PastTrial, Sampler, build_sampler
 from mpiens.samplers.optuna.density import log_density
-from mpiens.samplers.optuna.rows import Rows
+from mpiens.samplers.optuna.rows import Rows, lowest
 from mpiens.space import Range, parse_space
 from mpiens.space.membership import admits
 from mpiens.spec.schema import Spec
@@ -254,6 +255,18 @@ def test_a_bounded_sampler_is_shown_no_more_than_its_window() -> None:
     assert len(near) >= 18, "those near the best"
     assert min(set(others) - set(near)) < 2500 < max(set(others) - set(near) - set(range(4996, 5000))), "a sample"
     assert len(fresh._storage.trials) == 0  # type: ignore[attr-defined]
+
+
+def test_the_lowest_are_found_whatever_their_number() -> None:
+    chance = np.random.default_rng(1)
+    for count, most in itertools.product((5, 40, 700, 20000), (0, 1, 7, 100, 500)):
+        lots = chance.permutation(count) * 1.0
+        far = np.where(chance.random(count) < 0.5, np.inf, chance.random(count))
+        for values in (chance.random(count), chance.integers(0, 5, count) * 1.0, far):
+            expected = np.lexsort((lots, values))[:most]
+            found = lowest(values, lots, most)
+            assert len(found) == len(expected)
+            assert count <= most or set(found.tolist()) == set(expected.tolist())
 
 
 def test_what_is_shown_does_not_depend_on_the_order_of_the_trials() -> None:

@@ -23,6 +23,8 @@ _EQUAL = 25
 _MOST_GOOD = 25
 _MOST_RECENT = 50
 _LOT = 7
+_NO_LOT = np.inf
+_STRIDE = 16
 
 
 class Split(NamedTuple):
@@ -62,7 +64,7 @@ class Rows:
         self._best = Lowest(most_good)
         self._recent = Lowest(min(_MOST_RECENT, size // 10))
         self._numbers = np.empty(64, np.int64)
-        self._lots = np.empty(64, np.uint64)
+        self._lots = np.empty(64, np.float64)
         self._table = np.empty((64, len(self.space)))
         self._distances = _Distances(self.space, most_good)
 
@@ -110,15 +112,14 @@ class Rows:
         recent = np.array([place for place in self._recent.numbers if is_open[place]], dtype=np.intp)
         is_open[recent] = False
         lots = self._lots[: self.count]
-        places = np.flatnonzero(is_open)
         distances = self._distances.to_nearest(good, self._table[: self.count])
-        near = places[_lowest(distances[places], lots[places], self._size // 2)]
+        near = lowest(np.where(is_open, distances, np.inf), lots, self._size // 2)
         is_open[near] = False
-        places = np.flatnonzero(is_open)
         left = self._size - len(self._best.numbers) - len(recent) - len(near)
-        sample = places[_lowest(lots[places], lots[places], left)]
+        sample = lowest(np.where(is_open, lots, _NO_LOT), lots, left)
+        represented = self.count - len(good) - len(recent) - len(near)
         stand_for = np.ones(len(recent) + len(near) + len(sample))
-        stand_for[len(recent) + len(near) :] = len(places) / max(1, len(sample))
+        stand_for[len(recent) + len(near) :] = represented / max(1, len(sample))
         return np.concatenate([recent, near, sample]), stand_for
 
 
@@ -134,17 +135,16 @@ class _Distances:
         self._space = list(space.values())
         self._is_choice = [isinstance(d, CategoricalDistribution) for d in self._space]
         self._targets: list[int | None] = [None] * most
-        self._unit = np.empty((64, len(self._space)), np.float32)
-        self._squares = np.empty((64, most), np.float32)
+        self._unit = np.empty((64, len(self._space)), np.float32, order="F")
+        self._squares = np.empty((most, 64), np.float32)
         self._nearest = np.empty(64, np.float32)
         self._known = 0
 
     def to_nearest(self, targets: np.ndarray, table: np.ndarray) -> np.ndarray:
         """Squares of the distances from each row to the nearest of the rows at `targets`, in units of the ranges."""
         first, self._known = self._known, len(table)
-        self._unit, self._squares, self._nearest = (
-            _with_room(array, len(table)) for array in (self._unit, self._squares, self._nearest)
-        )
+        self._unit, self._nearest = (_with_room(array, len(table)) for array in (self._unit, self._nearest))
+        self._squares = _with_room(self._squares.T, len(table)).T
         self._unit[first : len(table)] = self._in_units(table[first:])
         wanted = set(targets.tolist())
         new = wanted - set(self._targets)
@@ -156,7 +156,10 @@ class _Distances:
             self._targets[column] = new.pop() if new else None
             self._measure(column, 0)
         used = [column for column, target in enumerate(self._targets) if target is not None]
-        self._nearest[begin : self._known] = self._squares[begin : self._known, used].min(axis=1, initial=np.inf)
+        nearest = self._nearest[begin : self._known]
+        nearest.fill(np.inf)
+        for column in used:
+            np.minimum(nearest, self._squares[column, begin : self._known], out=nearest)
         return self._nearest[: self._known]
 
     def _measure(self, column: int, first: int) -> None:
@@ -168,7 +171,7 @@ class _Distances:
         for index, is_choice in enumerate(self._is_choice):
             apart = self._unit[first : self._known, index] - self._unit[target, index]
             squares += apart != 0 if is_choice else apart * apart
-        self._squares[first : self._known, column] = squares
+        self._squares[column, first : self._known] = squares
 
     def _in_units(self, table: np.ndarray) -> np.ndarray:
         made = table.copy()
@@ -194,10 +197,16 @@ def _recency(numbers: np.ndarray, total: int) -> np.ndarray:
     return np.concatenate([ramp, np.ones(full)])
 
 
-def _lowest(values: np.ndarray, lots: np.ndarray, most: int) -> np.ndarray:
+def lowest(values: np.ndarray, lots: np.ndarray, most: int) -> np.ndarray:
     """Places of the lowest values; of equal ones those with the lowest lots."""
     if most <= 0 or len(values) <= most:
         return np.arange(len(values))[: max(0, most)]
+    few, rank = values[::_STRIDE], 2 * most // _STRIDE + _STRIDE
+    if rank < len(few):
+        # Every so many of them tell where the limit must lie; then few are left to be looked at.
+        places = np.flatnonzero(values <= np.partition(few, rank)[rank])
+        if most <= len(places) < len(values):
+            return np.asarray(places[lowest(values[places], lots[places], most)])
     limit = np.partition(values, most - 1)[most - 1]
     lower, equal = np.flatnonzero(values < limit), np.flatnonzero(values == limit)
     return np.concatenate([lower, equal[np.argsort(lots[equal])[: most - len(lower)]]])
@@ -207,6 +216,7 @@ def _with_room(array: np.ndarray, count: int) -> np.ndarray:
     """The array, or a longer one with the same content, so that it has so many rows."""
     if count <= len(array):
         return array
-    longer = np.empty((2 * count, *array.shape[1:]), array.dtype)
+    # In the same order in memory.
+    longer = np.empty((2 * count, *array.shape[1:]), array.dtype, order="F" if array.flags.f_contiguous else "C")
     longer[: len(array)] = array
     return longer
