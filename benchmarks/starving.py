@@ -32,7 +32,7 @@ from mpiens.trial import TrialState
 class Simulation:
     """Groups, a clock, and a driver."""
 
-    def __init__(self, algorithm: str, groups: int, trial_s: float, finished: int, trials: int) -> None:
+    def __init__(self, algorithm: str, groups: int, trial_s: float, finished: int, trials: int, batch: int) -> None:
         total = finished + trials
         self.sampler = OptunaSampler(Plan(algorithm, total, seed=-2, directions=("minimize",)), OURS)
         past = [
@@ -42,7 +42,7 @@ class Simulation:
         self.sampler.restore(Past(finished, (), past))
         tally = Tally(total)
         tally.finished[TrialState.COMPLETE] = finished
-        self.driver = Driver(DriverConfig(total, groups, is_adaptive=True), Start(finished, tally))
+        self.driver = Driver(DriverConfig(total, groups, batch, is_adaptive=True), Start(finished, tally))
         self.chance = random.Random(1)
         self.trial_s = trial_s
         self.now_s = 0.0
@@ -105,12 +105,15 @@ def main() -> None:
     parser.add_argument("--trial", type=float, default=1.0)
     parser.add_argument("--finished", type=int, default=10_000)
     parser.add_argument("--trials", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=0, help="generations of so many; groups wait for their ends too")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     ahead = machine.ASKED_AHEAD
     for label, value in (("asking ahead", ahead), ("not ahead", 0.0), ("asking ahead", ahead), ("not ahead", 0.0)):
         machine.ASKED_AHEAD = value
-        simulation = Simulation(chosen.algorithm, chosen.groups, chosen.trial, chosen.finished, chosen.trials)
+        simulation = Simulation(
+            chosen.algorithm, chosen.groups, chosen.trial, chosen.finished, chosen.trials, chosen.batch
+        )
         whole, steady = simulation.run()
         print(f"{label:13} groups wait {whole:7.2%} of their time, {steady:7.2%} after their first trial", flush=True)
 

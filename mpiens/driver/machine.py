@@ -85,6 +85,8 @@ class Driver:
         self._asking = 0
         self._is_exhausted = False
         self._generation: list[FinishedTrial] = []
+        # Points of the generation that have yet to be asked for, where that is done one by one.
+        self._to_ask = 0
         self._checkpoint_due_s: float | None = None
         # Dense at first, so that the first results can be read soon.
         self._checkpoint_in_s = min(FIRST_CHECKPOINT_S, config.checkpoint_every_s)
@@ -157,10 +159,12 @@ class Driver:
         wait for long.
         """
         config = self.config
-        if self.phase is not Phase.RUNNING or not config.is_adaptive or config.batch:
+        if self.phase is not Phase.RUNNING or not config.is_adaptive:
             return False
         if self._asking or self._is_exhausted or self._asked >= config.total or self._suspicion.is_confining:
             return False
+        if config.batch:
+            return self._to_ask > 0
         # Groups that are being set up will all want one at the same time.
         ahead = len(self._unheard) + int(ASKED_AHEAD * len(self._roster))
         return self._roster.is_hungry or len(self._waiting) < ahead
@@ -186,7 +190,9 @@ class Driver:
                 self._waiting.append(trial)
         free = [trial for trial in watched if not self._suspicion.hold(trial)]
         self._waiting.extendleft(reversed(free))
-        if self.config.batch and self._live:
+        if self.config.batch and self.config.is_adaptive:
+            self._to_ask = min(-self._asked % self.config.batch, self.config.total - self._asked)
+        if self.config.batch and (self._live or self._to_ask):
             self._generation = list(start.untold)
         elif start.untold:
             self._opening.append(Tell(start.untold))
@@ -225,16 +231,18 @@ class Driver:
                 if not self._suspicion.hold(trial):
                     self._waiting.append(trial)
 
-    def _on_asked(self, event: Asked, actions: list[Action]) -> None:  # noqa: ARG002
+    def _on_asked(self, event: Asked, actions: list[Action]) -> None:
         if len(event.points) > self._asking:
             raise ProtocolError(f"the sampler was asked for {self._asking} points and gave {len(event.points)}")
         if len(event.points) < self._asking:
             self._is_exhausted = True
         self._asking = 0
+        self._to_ask = 0 if self._is_exhausted else max(0, self._to_ask - len(event.points))
         trials = list(map(LiveTrial, itertools.count(self._asked), event.points))
         self._asked += len(trials)
         self._live.update((trial.number, trial) for trial in trials)
         self._waiting += trials
+        self._end_generation(actions)
 
     def _on_stored(self, event: Stored, actions: list[Action]) -> None:
         told = []
@@ -260,7 +268,11 @@ class Driver:
             actions.append(Tell(tuple(told)))
             return
         self._generation += told
-        if not self._live:
+        self._end_generation(actions)
+
+    def _end_generation(self, actions: list[Action]) -> None:
+        """Tell the generation's results once there are all of them."""
+        if self._generation and not self._live and not self._to_ask:
             self._generation.sort(key=lambda trial: trial.number)
             actions.append(Tell(tuple(self._generation)))
             self._generation = []
@@ -350,7 +362,10 @@ class Driver:
         if self._asking or self._is_exhausted or not left or not roster.is_hungry:
             return
         if self.config.batch:
-            wanted = 0 if self._live or self._generation else self.config.batch
+            wanted = 0 if self._live or self._generation else min(self.config.batch, left)
+            if wanted and self.config.is_adaptive:
+                # One by one: the first groups begin while the points of the others are being chosen.
+                self._to_ask, wanted = wanted, 1
         elif self.config.is_adaptive:
             return
         else:

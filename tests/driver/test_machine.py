@@ -253,3 +253,30 @@ def test_without_a_group_the_run_can_be_resumed() -> None:
     failed = Result(0, 1, TrialState.FAIL, (), 0.0, 0.0, failure.error, False, b"r")
     end = driver.handle(Stored(-1, (failed,)))[-1]
     assert end == Shutdown("stopped", "no group is left; at last rank 1 was killed")
+
+
+def test_a_generation_of_a_sampler_that_learns_begins_before_all_of_it_is_chosen() -> None:
+    driver = Driver(DriverConfig(total=7, groups=2, batch=4, is_adaptive=True))
+    assert driver.handle(GroupReady(0), GroupReady(1)) == [Ask(1)]
+    assert driver.handle(Asked([{"x": 0}])) == [Dispatch(0, (first_of(0),))]
+    assert driver.wants_point
+    assert driver.handle(Idle()) == [Ask(1)]
+    assert driver.handle(Asked([{"x": 1}])) == [Dispatch(1, (first_of(1),))]
+    assert driver.handle(Stored(0, (result(first_of(0)),)), Stored(1, (result(first_of(1)),))) == [Ask(1)]
+    driver.handle(Asked([{"x": 2}]))
+    assert driver.handle(Stored(0, (result(first_of(2)),))) == [Ask(1)], "not told: the generation has not ended"
+    driver.handle(Asked([{"x": 3}]))
+    assert not driver.wants_point
+    told, ask = driver.handle(Stored(1, (result(first_of(3)),)))
+    assert isinstance(told, Tell)
+    assert [trial.number for trial in told.trials] == [0, 1, 2, 3]
+    assert ask == Ask(1)
+
+
+def test_the_rest_of_a_generation_is_told_when_a_sampler_has_no_more_points() -> None:
+    driver = Driver(DriverConfig(total=7, groups=1, batch=4, is_adaptive=True))
+    driver.handle(GroupReady(0))
+    driver.handle(Asked([{"x": 0}]))
+    assert driver.handle(Stored(0, (result(first_of(0)),))) == [Ask(1)]
+    ended = driver.handle(Asked([]))
+    assert ended == [Tell((FinishedTrial(0, TrialState.COMPLETE, (0.0,)),)), Shutdown("complete")]
