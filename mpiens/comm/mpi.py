@@ -65,6 +65,10 @@ class MpiTransport:
         lost = self._losses.next()
         return None if lost is None else Envelope(lost, RankLost(lost))
 
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until every message sent has left this rank, for so long at most; False when one has not."""
+        return self._outbox.settle(timeout_s)
+
     def flush(self, timeout_s: float) -> None:
         """Wait until every message sent has left this rank.
 

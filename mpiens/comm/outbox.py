@@ -36,19 +36,23 @@ class Outbox:
         if self._unsent:
             self._unsent = [request for request in self._unsent if not _has_left(request)]
 
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until everything has left, for so long at most; False when something has not."""
+        end_s, backoff = time.monotonic() + timeout_s, Backoff()
+        self.progress()
+        while self._unsent and time.monotonic() <= end_s:
+            backoff.pause()
+            self.progress()
+        return not self._unsent
+
     def flush(self, timeout_s: float) -> None:
         """Wait until everything has left.
 
         Raises:
             WaitTimeout: Something has not, within the bound.
         """
-        end_s, backoff = time.monotonic() + timeout_s, Backoff()
-        self.progress()
-        while self._unsent:
-            if time.monotonic() > end_s:
-                raise WaitTimeout(self._comm.rank, f"sending {len(self._unsent)} messages", timeout_s)
-            backoff.pause()
-            self.progress()
+        if not self.settle(timeout_s):
+            raise WaitTimeout(self._comm.rank, f"sending {len(self._unsent)} messages", timeout_s)
 
 
 def _has_left(request: MPI.Request) -> bool:

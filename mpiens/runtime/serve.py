@@ -19,6 +19,9 @@ from mpiens.runlog import RunLog
 from mpiens.watchdog import Watchdog, note_path
 from mpiens.worker import GroupMember, GroupRoot
 
+SETTLE_TIMEOUT_S = 1.0
+"""How long a rank waits for the driver to take its results before it begins another trial."""
+
 LEAVE_TIMEOUT_S = 60.0
 """How long the last messages may take to leave a rank, and the driver waits for ranks to leave."""
 
@@ -162,7 +165,7 @@ def _take_part(world: World, lifeline: Lifeline, link: GroupLink, member: GroupM
         if isinstance(view, Ready):
             member.pruning.say = lambda message: world.transport.send(0, message)
             member.pruning.listen = member.soft_stop.listen = lambda: _listen(lifeline, root, member)
-            _lead_group(lifeline, root)
+            _lead_group(world, lifeline, root)
         root.leave()
         link.flush(LEAVE_TIMEOUT_S)
     else:
@@ -180,9 +183,11 @@ def _listen(lifeline: Lifeline, root: GroupRoot, member: GroupMember) -> None:
         member.pruning.give_up()
 
 
-def _lead_group(lifeline: Lifeline, root: GroupRoot) -> None:
+def _lead_group(world: World, lifeline: Lifeline, root: GroupRoot) -> None:
     backoff = Backoff()
     while True:
+        # A long message may need this rank to move it: the driver would wait for that until the next trial has ended.
+        world.transport.settle(SETTLE_TIMEOUT_S)
         message = lifeline.poll()
         if lifeline.is_over:
             return
