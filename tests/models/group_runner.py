@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def main(plan_path: str) -> None:
     entries = []
     for number, params in plan["trials"]:
         trial = Trial(context, number, 1, trial_seed(1, number), dict(params))
-        error, returned, start_s = "", None, time.process_time()
+        error, returned = "", None
         try:
             with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
                 returned = model.run(trial)
@@ -62,7 +61,6 @@ def main(plan_path: str) -> None:
                 "errors": errors,
                 "left": control.allgather(left_over()),
                 "resident_kb": resident_kb(),
-                "cpu_s": time.process_time() - start_s,
             }
         )
     if comm.rank == 0:

@@ -125,12 +125,11 @@ def test_spikes_do_not_depend_on_ranks_or_order(run_group):
         assert all(left == [0, 0] for entry in entries for left in entry["left"])
 
 
-def test_memory_and_time_stay_flat(script, run_group):
+def test_memory_stays_flat(script, run_group):
     entries = run_group("netpyne", script, [{"mode": "ok"}] * 40, keep_results=False)
     assert entries[-1]["resident_kb"] / entries[9]["resident_kb"] < 1.02
-    times_s = [entry["cpu_s"] for entry in entries]
-    # The fastest ones, because other programs on the machine only ever make a trial slower.
-    assert min(times_s[-15:]) < 1.25 * min(times_s[5:20]), times_s
+    # What would make trials slower from one to the next; benchmarks/long_run.py measures their times.
+    assert entries[-1]["left"] == entries[9]["left"]
 
 
 def test_parameters_reach_nested_places_and_results_are_merged(script, run_group):
