@@ -117,12 +117,13 @@ class RepeatedSampler:
 def merged(point: int, trials: Sequence[FinishedTrial]) -> FinishedTrial:
     """What a sampler is told of a point: the means over its complete trials.
 
-    A point without any is a failed one, or a pruned one if one of its trials has been pruned.
+    A point is pruned when one of its trials has been, because the mean of the others would flatter it; it has failed
+    when all of them have.
     """
     trials = sorted(trials, key=lambda trial: trial.number)
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    if complete:
-        means = np.mean([trial.values for trial in complete], axis=0).tolist()
-        return FinishedTrial(point, TrialState.COMPLETE, tuple(means))
     pruned = [trial for trial in trials if trial.state is TrialState.PRUNED]
-    return (pruned or trials)[0]._replace(number=point)
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if pruned or not complete:
+        return (pruned or trials)[0]._replace(number=point)
+    means = np.mean([trial.values for trial in complete], axis=0).tolist()
+    return FinishedTrial(point, TrialState.COMPLETE, tuple(means))

@@ -99,6 +99,8 @@ def test_constraints_are_means_too_and_a_point_fails_only_with_all_of_its_trials
     failed = [FinishedTrial(n, TrialState.FAIL, ()) for n in (3, 4, 5)]
     assert merged(1, [ends[1], failed[1], ends[0]]) == FinishedTrial(1, TrialState.COMPLETE, (4.0, 3.0))
     assert merged(1, failed) == FinishedTrial(1, TrialState.FAIL, ())
+    pruned = FinishedTrial(4, TrialState.PRUNED, (), reports=((1, 9.0),))
+    assert merged(1, [ends[0], pruned]) == pruned._replace(number=1)
 
 
 @pytest.mark.parametrize("algorithm", ["random", "tpe"])

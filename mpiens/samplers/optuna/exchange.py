@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from mpiens.errors import StoreError
@@ -57,7 +59,9 @@ def write_study(path: Path, name: str, directions: Mapping[str, str], space: Spa
         study_name=name,
         directions=[optuna.study.StudyDirection[direction.upper()] for direction in directions.values()],
     )
-    study.set_metric_names(list(directions))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(directions))
     distributions = _distributions(space, [row.params for row in rows])
     for number, row in enumerate(rows):
         study.add_trial(_trial(number, row, distributions))
