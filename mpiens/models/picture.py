@@ -135,7 +135,7 @@ class Picture:
             forms.append(
                 (
                     *(section.nseg, section.L, section.Ra, section.rallbranch, section.n3d()),
-                    *(tuple((segment.diam, len(list(segment))) for segment in section),),
+                    *(tuple((segment.diam, [part.name() for part in segment]) for segment in section),),
                     None if trees is None else (trees.sec.name(), trees.x),
                 )
             )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mpiens.errors import AttemptError
-from mpiens.models.differences import NotPlain, changes, is_number
+from mpiens.models.differences import NotPlain, changes, is_number, plain
 from mpiens.models.kept_network import KeptNetwork, Objects, State, objects, refusal, state_of
 from mpiens.models.picture import Picture
 from mpiens.models.slots import Slots
@@ -44,7 +44,7 @@ class _Building:
         self.before: Objects = {}
         self.is_given = False
         self.is_one_call = False
-        self.before_next: tuple[Callable[[], bool], State, list[dict[str, Any]]] | None = None
+        self.before_next: tuple[Callable[[], bool], Any] | None = None
         self.spoiled = ""
 
 
@@ -137,9 +137,8 @@ class Reuse:
         if name == _STAGES[-1] and now.slots is not None and not now.spoiled and now.state is not None:
             self._kept = KeptNetwork(net, sim, now.state, now.slots, self._trial_params, now.before)
             now.slots = None
-        if name in _STAGES[1:3] and not now.is_one_call and (now.is_given or now.slots is not None):
-            is_as_left = self._kept.is_untouched if now.is_given and self._kept else Picture().is_as_taken
-            now.before_next = is_as_left, state_of(net, sim), [dict(cell.tags) for cell in net.cells]
+        if name != _STAGES[-1] and not now.is_one_call and (now.is_given or now.slots is not None):
+            now.before_next = self._look_of_neuron(name), _notes(net, sim)
         return made
 
     def note(self, rule: tuple[str, ...], cell: Any, build: Callable[[], None]) -> None:
@@ -233,13 +232,20 @@ class Reuse:
             return net.cells
         return [cell.conns if name == "connectCells" else cell.stims for cell in net.cells]
 
+    def _look_of_neuron(self, name: str) -> Callable[[], bool]:
+        """What tells whether NEURON is still as the step `name` has left it."""
+        if name == _STAGES[0]:
+            return lambda: True  # no cell is there yet, or the kept ones have not been put back
+        return self._kept.is_untouched if self._building.is_given and self._kept else Picture().is_as_taken
+
     def _look_between(self, net: Any, sim: Any) -> None:
         left, self._building.before_next = self._building.before_next, None
         if left is None:
             return
-        is_as_left, state, tags = left
-        has_changed = next(changes(state, state_of(net, sim)), None) is not None
-        if has_changed or [dict(cell.tags) for cell in net.cells] != tags or not is_as_left():
+        is_as_left, before = left
+        after = _notes(net, sim)
+        has_changed = before is None or after is None or next(changes(before, after), None) is not None
+        if has_changed or not is_as_left():
             self._spoil("the script changes the network between the steps of building it")
 
     def _spoil(self, reason: str) -> None:
@@ -252,6 +258,15 @@ class Reuse:
         if reason not in self._said:
             self._said.add(reason)
             self._say(f"model.reuse: the network is built anew: {reason}")
+
+
+def _notes(net: Any, sim: Any) -> Any:
+    """What NetPyNE goes by in the steps that are left, as plain data; None where it cannot be compared."""
+    try:
+        pops = {str(label): plain(pop.tags) for label, pop in net.pops.items()}
+        return [state_of(net, sim), pops, [plain(cell.tags) for cell in net.cells]]
+    except NotPlain:
+        return None
 
 
 def _is_empty() -> bool:

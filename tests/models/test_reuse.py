@@ -51,9 +51,11 @@ if cfg.how == "raises early":
     raise ValueError("early")
 if cfg.how == "two":
     sim.create(net, cfg)
-if cfg.how in ("steps", "meddles"):
+if cfg.how in ("steps", "meddles", "meddles early"):
     sim.initialize(net, cfg)
     sim.net.createPops()
+    if cfg.how == "meddles early" and cfg.weight > 0.005:
+        sim.net.params.cellParams["A"]["secs"]["soma"]["mechs"]["hh"]["gnabar"] = 0.2
     sim.net.createCells()
     if cfg.how == "meddles":
         for cell in (cell for cell in sim.net.cells if cell.tags.get("cellType") == "A"):
@@ -193,6 +195,15 @@ def test_what_is_built_anew_and_why(tmp_path: Path) -> None:
         "[trial 20 rank 0] model.reuse: networks are built anew in all further trials: a kept one ends otherwise than "
         "a new one, with counts: yes",
     ]
+
+
+@pytest.mark.neuron
+def test_a_change_before_there_are_cells_is_seen(script: Path, run_group: Any) -> None:
+    weights = [0.003, 0.004, 0.0045, 0.0035, 0.009, 0.009]
+    found = run_group("netpyne", script, [{"how": "meddles early", "weight": weight} for weight in weights], reuse=True)
+    made = [entry["results"].get("built_by") for entry in found]
+    assert made == ["trial_0", "trial_1", "trial_2", "trial_2", None, "trial_5"]
+    assert "changes the network between the steps of building it" in found[4]["errors"][0]
 
 
 def test_differences() -> None:
