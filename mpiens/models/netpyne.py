@@ -146,12 +146,7 @@ class NetpyneModel:
         except BaseException as error:
             _forget_frames(error)
             raise
-        if session.unapplied:
-            name = min(session.unapplied)
-            raise TrialError(
-                f"parameter {name!r} never reached a SimConfig that has it; does the script make a SimConfig, and is "
-                "the name a path in it?"
-            )
+        session.insist()
         self._take_results(session, trial)
         if trial.comm.Get_rank() == 0 and not session.has_sent:
             raise TrialError(

@@ -103,6 +103,21 @@ class Session:
                 raise TrialError(unknown_parameter(error)) from None
         self.unapplied.clear()
 
+    def insist(self) -> None:
+        """The script has ended.
+
+        Raises:
+            TrialError: A parameter is in no configuration.
+        """
+        for name in sorted(self.unapplied)[:1]:
+            for cfg in reversed(self._configured):
+                if not dotted.exists(cfg, name):
+                    raise TrialError(unknown_parameter(dotted.UnknownPath(name, dotted.nearest(cfg, name))))
+            raise TrialError(
+                f"parameter {name!r} never reached a SimConfig that has it; does the script make a SimConfig, and is "
+                "the name a path in it?"
+            )
+
     def receive(self, data: object) -> None:
         """Results from the script; later ones are added to those before.
 

@@ -185,6 +185,25 @@ def test_unknown_parameter_names_the_nearest(script, run_group):
     assert "xn.7" in entries[1]["errors"][0]
 
 
+def test_unknown_parameter_of_a_script_that_simulates_nothing(tmp_path, run_group):
+    script = tmp_path / "rosenbrock.py"
+    script.write_text(
+        "from netpyne import sim, specs\n"
+        "cfg = specs.SimConfig()\n"
+        "cfg.xn = [1, 1]\n"
+        "cfg.update()\n"
+        "cfg.late = 1\n"
+        "sim.send({'fx': cfg.xn[0]})\n"
+    )
+    entries = run_group("netpyne", script, [{"xn.0": 3}, {"xm.0": 3}, {"xn.2": 3}, {"late": 3}, {"q": 3}])
+    errors = [entry["errors"][0] for entry in entries]
+    assert errors[0] == ""
+    assert "'xm.0': the script's SimConfig has no such path; did you mean 'xn.0'?" in errors[1]
+    assert "'xn.2': the script's SimConfig has no such path; did you mean" in errors[2]
+    assert "'late' never reached a SimConfig that has it" in errors[3]
+    assert "give it a value in cfg.py, or name one that is there" in errors[4]
+
+
 def test_trial_folder_is_made_only_to_save(script, run_group, tmp_path):
     run_group("netpyne", script, [{"mode": "ok"}, {"mode": "save"}])
     assert [path.name for path in (tmp_path / "run" / "trials").iterdir()] == ["1"]
