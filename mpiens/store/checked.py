@@ -132,6 +132,7 @@ class CheckedFile(io.RawIOBase):
         self.path = path
         self._place = 0
         self._pages: OrderedDict[int, bytes] = OrderedDict()
+        self._page_bytes = _PAGE_BYTES
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._footer = read_footer(path, self._fd, self.is_strict)
@@ -184,11 +185,11 @@ class CheckedFile(io.RawIOBase):
         start, stop = self._place, min(self._place + len(buffer), self.length)
         while self._place < stop:
             place = self._place
-            page = place // _PAGE_BYTES
-            begin = page * _PAGE_BYTES
+            page = place // self._page_bytes
+            begin = page * self._page_bytes
             end = min(stop, begin + STEP_BYTES)
             # HDF5's own structures are many small reads close to each other.
-            if end <= begin + _PAGE_BYTES:
+            if end <= begin + self._page_bytes:
                 data: bytes | memoryview = self._cached(page)
             else:
                 data, begin = self.check(place, end), place // self.block_bytes * self.block_bytes
@@ -235,7 +236,7 @@ class CheckedFile(io.RawIOBase):
     def _cached(self, page: int) -> bytes:
         data = self._pages.get(page)
         if data is None:
-            data = bytes(self.check(page * _PAGE_BYTES, (page + 1) * _PAGE_BYTES))
+            data = bytes(self.check(page * self._page_bytes, (page + 1) * self._page_bytes))
             self._pages[page] = data
             if len(self._pages) > _CACHED_PAGES:
                 self._pages.popitem(last=False)

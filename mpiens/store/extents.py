@@ -44,6 +44,17 @@ def finding_rows(file: h5py.File) -> Generator[None, None, Ranges]:
     return _joined(found)
 
 
+def row_ranges(file: h5py.File) -> Ranges:
+    """`finding_rows` in one go."""
+    steps = finding_rows(file)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Ranges = end.value
+            return found
+
+
 def datasets(file: h5py.File, key: Key) -> dict[str, h5py.Dataset]:
     """The datasets that hold a column: ``""``, or ``values``, ``offsets`` and ``shapes`` of a ragged one."""
     node = file[node_path(key)]

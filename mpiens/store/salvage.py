@@ -20,7 +20,7 @@ import numpy as np
 from mpiens.store.checked import CheckedFile, created, opened_from, verify
 from mpiens.store.checksums import STEP_BYTES, DamageError, Ranges, completing
 from mpiens.store.combine import copying_column, in_segment_order
-from mpiens.store.extents import KEPT_TWICE, finding_rows, hit_rows
+from mpiens.store.extents import KEPT_TWICE, finding_rows, hit_rows, row_ranges
 from mpiens.store.files import explaining, replacing
 from mpiens.store.hdf5 import FORMAT, check_format, keys, make_groups, write_replaced
 from mpiens.store.segment import Segment, joined_forms, look_at, with_rows
@@ -65,6 +65,7 @@ def salvage(path: Path) -> Salvage | None:
         damaged = source.find_damage()
         with opened_from(source) as file:
             check_format(path, file)
+            source.rows = row_ranges(file)
             segment = look_at(path, file)
             hit = np.zeros(len(segment.numbers), dtype=bool)
             for key in (key for key in keys(file) if key not in KEPT_TWICE):
@@ -81,12 +82,14 @@ def writing_salvaged(path: Path, found: Salvage, replaced: Iterable[str]) -> Ite
         replaced: Names of segments that count no longer.
 
     Raises:
+        DamageError: What is damaged is needed to read the rest.
         StoreError: It cannot be written.
     """
     segment = found.segment
     with replacing(path) as temporary:
         with created(temporary) as file, _MendedFile(segment.path) as mended, opened_from(mended) as source:
             file.attrs["mpiens_format"] = FORMAT
+            mended.rows = yield from finding_rows(source)
             make_groups(file)
             for key, form in joined_forms([segment]).items():
                 yield from copying_column(file, [source], in_segment_order([segment]), key, form)
@@ -96,17 +99,24 @@ def writing_salvaged(path: Path, found: Salvage, replaced: Iterable[str]) -> Ite
 
 
 class _MendedFile(CheckedFile):
-    """The content of a damaged file: its structure as it was, and zeros for what is damaged of its rows."""
+    """The content of a damaged file: its structure as it was, and zeros for what is damaged of its rows.
+
+    Attributes:
+        rows: Where the rows of columns stand, once that is known; until then what is damaged may be structure.
+    """
 
     is_strict = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._found: list[tuple[int, int]] | None = None
+        self.rows: Ranges = np.zeros((0, 2), dtype=np.int64)
         try:
             self._structure = self.copied()
         except DamageError:
             self._structure = []
+        if not self._structure:
+            self._page_bytes = self.block_bytes  # what HDF5 asks for, and no damage beside it
 
     def find_damage(self) -> Ranges:
         """The damaged parts."""
@@ -121,7 +131,7 @@ class _MendedFile(CheckedFile):
         if self._found is not None:
             self._found.append((place, stop))
             return
-        if not self._structure:  # it could be in this block
+        if not self._structure and not self._is_of_rows(place, stop):
             super()._meet_damage(place, block)
         block[:] = bytes(len(block))
         index = max(0, bisect.bisect_right(self._structure, place, key=itemgetter(0)) - 1)
@@ -131,3 +141,8 @@ class _MendedFile(CheckedFile):
             first, last = max(place, offset), min(stop, offset + len(part))
             if first < last:
                 block[first - place : last - place] = part[first - offset : last - offset]
+
+    def _is_of_rows(self, start: int, stop: int) -> bool:
+        """True when there is nothing but rows in this part."""
+        index = int(np.searchsorted(self.rows[:, 0], start, side="right")) - 1
+        return index >= 0 and stop <= int(self.rows[index, 1])

@@ -221,7 +221,7 @@ def _read_plain(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     row_bytes = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
     first, last = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     if (last - first) * row_bytes <= _SLICE_BYTES:
-        block = bare(dataset[first:last])
+        block = _read_between(dataset, rows, rows + 1)
         return block if last - first == len(rows) else block[rows - first]
     return np.concatenate([bare(dataset[start:stop]) for start, stop in runs(rows)])
 
@@ -234,11 +234,32 @@ def _read_ragged(group: h5py.Group, form: Form, rows: np.ndarray, missing: np.nd
     wanted = rows - first
     if (offsets[-1] - offsets[0]) * form.dtype.itemsize <= _SLICE_BYTES:
         # One read of all between is faster than many small ones.
-        span = Column(form, bare(values[offsets[0] : offsets[-1]]), missing[:0], offsets - offsets[0], shapes)
+        data = _read_between(values, offsets[wanted], offsets[wanted + 1])
+        span = Column(form, data, missing[:0], offsets - offsets[0], shapes)
         return replace(take(span, wanted), missing=missing)
     data = np.concatenate([bare(values[offsets[start] : offsets[stop]]) for start, stop in runs(wanted)])
     ends = np.cumsum(np.diff(offsets)[wanted])
     return Column(form, data, missing, np.concatenate([[0], ends]).astype(np.int64), shapes[wanted])
+
+
+def _read_between(dataset: h5py.Dataset, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """All from the first of these parts, ascending, to the end of the last.
+
+    Of what is compressed only the chunks that hold some of them, and zeros elsewhere: the others may be damaged.
+    """
+    first, last = (int(starts[0]), int(stops[-1])) if len(starts) else (0, 0)
+    if dataset.chunks is None:
+        return bare(dataset[first:last])
+    step = dataset.chunks[0]
+    data = np.zeros((last - first, *dataset.shape[1:]), np.dtype(dataset.dtype.str))
+    filled = stops > starts
+    turns = np.zeros(last // step + 2, dtype=np.int64)
+    np.add.at(turns, starts[filled] // step, 1)
+    np.add.at(turns, (stops[filled] - 1) // step + 1, -1)
+    for begin, end in runs(np.flatnonzero(np.cumsum(turns))):
+        inside = slice(max(begin * step, first), min(end * step, last))
+        data[inside.start - first : inside.stop - first] = bare(dataset[inside])
+    return data
 
 
 def bare(data: np.ndarray) -> np.ndarray:

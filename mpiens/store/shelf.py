@@ -139,11 +139,14 @@ class Shelf:
             found = salvage(path)
         except StoreError as error:
             self.warnings.append(f"{moved}: {error}" + ("; its trials run again" if holds_rows else ""))
-        else:
-            if found is not None and (holds_rows or found.is_packed):
+            found = None
+        if found is not None and (holds_rows or found.is_packed):
+            try:
                 if len(found.segment.rows):
                     self._write_saved(found)
                 self.warnings.append(f"{moved}: {found}" + (", and run again" if found.lost else ""))
+            except DamageError as error:  # of the file that is read; one that cannot be written ends the command
+                self.warnings.append(f"{moved}: {error}; its trials run again")
         _set_aside(path)
 
     def _write_saved(self, found: Salvage) -> None:

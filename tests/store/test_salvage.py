@@ -180,6 +180,39 @@ def test_structure_and_checksums_cost_no_trial(
         shutil.copytree(sound, run_dir)
 
 
+def test_a_damaged_copy_of_the_structure_costs_no_more_than_the_rows_hit(
+    open_store: Maker, packed: Packed, run_dir: Path, whole: Path, stopped: Path
+) -> None:
+    footer = footer_of(stopped)
+    flip(stopped, footer.length + footer.copy_bytes // 2, dict(places(stopped))["results/trace/"])
+    assert 0 < len(go_on(open_store, packed, run_dir)) < COUNT / 2
+    assert contents(run_dir) == contents(whole)
+
+
+@pytest.mark.parametrize("is_ragged", [False, True])
+def test_texts_that_are_compressed_are_read_around_what_is_damaged(
+    is_ragged: bool, open_store: Maker, packed: Packed, run_dir: Path, tmp_path: Path
+) -> None:
+    def record(number: int) -> bytes:
+        text = f"{number} ".ljust(500, "y")
+        return packed(number, results={"text": np.array([text] * (1 + number % 3)) if is_ragged else text})
+
+    store = open_store()
+    store.append([record(number) for number in range(900)])
+    store.finish("complete")
+    shutil.copytree(run_dir, tmp_path / "whole.run")
+    path = run_dir / "results.h5"
+    with h5py.File(path) as file:
+        damaged = extents(datasets(file, ("results", "text"))["values" if is_ragged else ""])[1]
+    flip(path, (damaged.start + damaged.stop) // 2)
+    store = open_store()
+    lost = sorted(set(range(900)) - set(store.numbers().tolist()))
+    assert 0 < len(lost) < 450
+    store.append([record(number) for number in lost])
+    store.finish("complete")
+    assert contents(run_dir) == contents(tmp_path / "whole.run")
+
+
 def test_what_has_grown_is_kept(open_store: Maker, packed: Packed, run_dir: Path, whole: Path, stopped: Path) -> None:
     stopped.write_bytes(stopped.read_bytes() + bytes(5000))
     assert go_on(open_store, packed, run_dir) == []
