@@ -227,7 +227,7 @@ def read_deaths(run_dir: Path) -> list[Death]:
                     float(fields["when_s"]),
                 )
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     killed = [death for death in found if death.was_killed]
     return sorted(killed or found, key=lambda death: death.when_s)

@@ -250,7 +250,7 @@ def read_kill(path: Path) -> dict[tuple[int, int], str]:
         head, traced = path.read_bytes()[:_NOTE_BYTES], path.stat().st_size > _NOTE_BYTES
         note = json.loads(head)
         return {(int(note["trial"]), int(note["attempt"])): killed(float(note["limit_s"]))} if traced else {}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return {}  # A note is a comfort; whatever is wrong with it must not keep a run from going on.
 
 

@@ -119,7 +119,7 @@ def read_status(run_dir: Path) -> dict[str, Any]:
         status = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{run_dir}: no run here ({STATUS_NAME} is missing); `mpiens list` shows runs below") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(status, Mapping) or not isinstance(status.get("state"), str):
         raise UsageError(f"{path}: not a status file of mpiens")

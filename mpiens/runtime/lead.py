@@ -131,6 +131,7 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
         return Logbook(job.run_dir, about, Ledger(objectives, job.sampler.needs_history), Kept()), None
     found = job.earlier
     set_aside(job.run_dir, found)
+    said = store.warnings
     if not job.is_forced and isinstance(job.sampler, GridSampler):
         check_records(job.sampler, store.outcomes().numbers.tolist(), store.points, job.run_dir)
     keep_forms(job.run_dir, job.forms)
@@ -145,7 +146,8 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
         *(ledger, store, job.sampler, job.driver.max_attempts, job.driver.goals, job.driver.batch, deaths, kills),
         pruner=job.pruner,
     )
-    for warning in (*warnings, *recovered.warnings):
+    journalled = [warning for warning in store.warnings if warning not in said]  # what reading the records has shown
+    for warning in (*journalled, *warnings, *recovered.warnings):
         observer.warned(warning)
     done = recovered.start.tally.done
     again = sum(trial.was_sent for trial in recovered.start.pending)

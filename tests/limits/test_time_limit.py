@@ -115,7 +115,14 @@ def test_damaged_notes_say_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
     folder.mkdir()
     for rank, content in enumerate(
-        [b"", b"\xff" * 300, b"{}".ljust(400), b'{"trial": "x"}'.ljust(400), b"[1]".ljust(200)]
+        [
+            b"",
+            b"\xff" * 300,
+            b"{}".ljust(400),
+            b'{"trial": "x"}'.ljust(400),
+            b"[1]".ljust(200),
+            b'{"trial": 1e999, "attempt": 1, "limit_s": 1.0}'.ljust(400),
+        ]
     ):
         (folder / f"rank-{rank}.note").write_bytes(content)
     assert read_kills(tmp_path) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -224,7 +225,8 @@ def test_records_of_deaths(tmp_path: Path) -> None:
     bystander = death(3, 9, was_killed=False, when_s=0.5)
     for written in (later, earlier, bystander):
         write_death(tmp_path, written)
-    for number, content in enumerate(("", "[]", '{"rank": 1}', json.dumps({"trial": "x"}))):
+    endless = json.dumps(dataclasses.asdict(later) | {"trial": float("inf")})
+    for number, content in enumerate(("", "[]", '{"rank": 1}', json.dumps({"trial": "x"}), endless, "[" * 100_000)):
         (tmp_path / f"journal/death-9{number}.json").write_text(content)
     assert read_deaths(tmp_path) == [earlier, later]
     assert str(death(0, None)) == "rank 0, the driver, was killed by SIGSEGV"

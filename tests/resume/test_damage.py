@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,23 @@ from mpiens.runtime.logbook import Kept, Logbook, driver_journals
 from mpiens.runtime.origin import spec_digest
 from mpiens.runtime.recovery import find_checkpoint
 from mpiens.store.checksums import seal
-from mpiens.store.journal import Journal
+from mpiens.store.journal import Journal, read_frames
 from project import TIMEOUT_S, completed, contents, mpiens, trials, write_project
 from resume.interrupted import interrupted, whole
+
+DIES_ONCE = """
+import os, pathlib, signal, time
+
+def simulate(trial):
+    time.sleep(0.004)  # so that each result leaves alone
+    if trial.number == 5:
+        try:
+            pathlib.Path(__file__).with_name("died").touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+        except FileExistsError:
+            pass
+    return {"loss": 0.0, "sum": trial.params["x"]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +96,22 @@ def test_a_run_with_a_damaged_file_ends_as_one_without(place: str, damage: str, 
     # A torn tail of a journal is what a kill leaves, and no damage.
     if place in ("checkpoint", "segment"):
         assert path.name in said
+
+
+def test_a_damaged_journal_of_results_is_named(tmp_path: Path) -> None:
+    spec = write_project(tmp_path, DIES_ONCE, space={"x": {"range": [0, 8, 1]}})
+    run_dir = tmp_path / "small.run"
+    assert mpiens(0, "run", spec).returncode == -signal.SIGKILL
+    path = results_journal(run_dir)
+    data = bytearray(path.read_bytes())
+    (first, _), (second, _), *others = read_frames(path)
+    assert others
+    data[first + 20] ^= 1
+    path.write_bytes(data)
+    said = completed(0, "resume", run_dir, "--progress", "off")
+    assert f"{path}: damaged: {second - first} bytes from byte {first} on; what is sound is used" in said
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == data
+    assert trials(run_dir)["sum"].tolist() == list(range(8))
 
 
 def test_without_any_checkpoint_and_journal_the_results_are_enough(killed: Path, tmp_path: Path) -> None:

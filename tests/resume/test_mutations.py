@@ -265,6 +265,13 @@ def test_a_damaged_status(run_dir: Path) -> None:
         assert done.exception is None or isinstance(done.exception, (MpiensError, SystemExit)), (how, done.exception)
 
 
+def test_a_status_that_is_nested_without_end(run_dir: Path) -> None:
+    (run_dir / "status.json").write_text("[" * 100_000)
+    failure = CliRunner().invoke(status, [str(run_dir)]).exception
+    assert isinstance(failure, MpiensError)
+    assert "status.json: cannot be read" in str(failure)
+
+
 def test_status_checks_all_of_the_results_when_asked(run_dir: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(status, [str(run_dir), "-v"]).exception is None
