@@ -16,9 +16,8 @@ import numpy as np
 from mpiens.errors import SpecError
 from mpiens.samplers.base import Plan
 from mpiens.samplers.observed import ObservingSampler
-from mpiens.samplers.options import check_options, library
+from mpiens.samplers.options import check_choice, check_options, library
 from mpiens.space import Domain
-from mpiens.space.values import nearest
 from mpiens.trial import trial_seed
 
 _METHODS = ("fast", "quality")
@@ -43,17 +42,11 @@ class AxSampler(ObservingSampler):
                 raise SpecError(
                     f"expected a whole number from {least} on, found {value!r}", key=f"search.options.{name}"
                 )
-        if options["method"] not in _METHODS:
-            raise SpecError(
-                f"expected one of {', '.join(_METHODS)}, found {options['method']!r}"
-                f"{nearest(str(options['method']), _METHODS)}",
-                key="search.options.method",
-            )
+        self._method = check_choice(options["method"], _METHODS, "method")
         with _quietly():
             self._client: Any = library("ax.api.client", plan.algorithm, "ax").Client
             self._range: Any = library("ax.api.configs", plan.algorithm, "ax").RangeParameterConfig
             self._torch: Any = library("torch", plan.algorithm, "ax")
-        self._method = options["method"]
         super().__init__(plan, domains, options["init_points"], options["window"])
         self.begin()
 

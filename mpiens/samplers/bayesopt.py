@@ -15,9 +15,9 @@ import numpy as np
 from mpiens.errors import SpecError
 from mpiens.samplers.base import Plan
 from mpiens.samplers.observed import ObservingSampler
-from mpiens.samplers.options import check_options, library
+from mpiens.samplers.options import check_choice, check_options, library
 from mpiens.space import Domain
-from mpiens.space.values import is_number, nearest
+from mpiens.space.values import is_number
 from mpiens.trial import trial_seed
 
 _KINDS = ("ucb", "ei", "poi")
@@ -39,11 +39,7 @@ class BayesOptSampler(ObservingSampler):
             if not is_number(plan.options.get(name, 1)):
                 raise SpecError(f"expected a number, found {plan.options[name]!r}", key=f"search.options.{name}")
         options |= plan.options
-        if options["kind"] not in _KINDS:
-            raise SpecError(
-                f"expected one of {', '.join(_KINDS)}, found {options['kind']!r}{nearest(options['kind'], _KINDS)}",
-                key="search.options.kind",
-            )
+        check_choice(options["kind"], _KINDS, "kind")
         self._library: Any = library("bayes_opt", plan.algorithm, "bayesopt")
         self._options = options
         super().__init__(plan, domains, int(options["init_points"]), _WINDOW)

@@ -14,9 +14,8 @@ import numpy as np
 from mpiens.errors import SpecError
 from mpiens.samplers.base import Plan
 from mpiens.samplers.observed import ObservingSampler
-from mpiens.samplers.options import arguments, check_options, library, refused
+from mpiens.samplers.options import arguments, check_choice, check_options, library, refused
 from mpiens.space import Choices, Domain
-from mpiens.space.values import nearest
 from mpiens.trial import trial_seed
 
 _KINDS = ("tpe", "anneal", "rand")
@@ -36,11 +35,7 @@ class HyperoptSampler(ObservingSampler):
             warnings.simplefilter("ignore")
             self._hyperopt: Any = library("hyperopt", plan.algorithm, "hyperopt")
         options = dict(plan.options)
-        kind = options.pop("algo", "tpe")
-        if kind not in _KINDS:
-            raise SpecError(
-                f"expected one of {', '.join(_KINDS)}, found {kind!r}{nearest(kind, _KINDS)}", key="search.options.algo"
-            )
+        kind = check_choice(options.pop("algo", "tpe"), _KINDS, "algo")
         suggest: Callable[..., Any] = getattr(self._hyperopt, kind).suggest
         known = arguments(suggest, ("new_ids", "domain", "trials", "seed", "verbose"))
         check_options(plan.algorithm, plan.options, ["algo", *known])

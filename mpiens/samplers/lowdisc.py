@@ -16,10 +16,9 @@ from mpiens.errors import SpecError
 from mpiens.record import Params
 from mpiens.samplers.base import Plan
 from mpiens.samplers.numbered import NumberedSampler
-from mpiens.samplers.options import check_options, refused
+from mpiens.samplers.options import check_choice, check_options, refused
 from mpiens.samplers.unit import UnitCube
 from mpiens.space import Domain
-from mpiens.space.values import nearest
 from mpiens.trial import trial_seed
 
 _SEQUENCES = {"sobol": qmc.Sobol, "halton": qmc.Halton}
@@ -34,11 +33,7 @@ class SequenceSampler(NumberedSampler):
 
     def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
         check_options(plan.algorithm, plan.options, ("qmc_type", "scramble"))
-        kind = plan.options.get("qmc_type", "sobol")
-        if kind not in _SEQUENCES:
-            raise SpecError(
-                f"expected sobol or halton, found {kind!r}{nearest(kind, _SEQUENCES)}", key="search.options.qmc_type"
-            )
+        kind = check_choice(plan.options.get("qmc_type", "sobol"), _SEQUENCES, "qmc_type")
         scramble = plan.options.get("scramble", True)
         if not isinstance(scramble, bool):
             raise SpecError(f"expected true or false, found {scramble!r}", key="search.options.scramble")

@@ -19,7 +19,7 @@ from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.options import check_options, library, refused
 from mpiens.samplers.unit import UnitCube
 from mpiens.space import Choices, Domain
-from mpiens.space.values import nearest
+from mpiens.space.values import nearest, shown
 from mpiens.trial import TrialState, trial_seed
 
 _WORKERS = 16
@@ -50,8 +50,10 @@ class NevergradSampler(AdaptiveSampler):
     def _make(self, plan: Plan) -> Any:
         ng, registry = self._ng, self._ng.optimizers.registry
         name = plan.options.get("optimizer", "TwoPointsDE")  # NGOpt of 1.0.12 fails with NumPy 2.4
-        if name not in registry:
-            raise SpecError(f"no optimizer of nevergrad{nearest(name, registry)}", key="search.options.optimizer")
+        if not isinstance(name, str) or name not in registry:
+            raise SpecError(
+                f"{shown(name)} is no optimizer of nevergrad{nearest(name, registry)}", key="search.options.optimizer"
+            )
         parts = {}
         for parameter, domain in self._cube.domains.items():
             if isinstance(domain, Choices):

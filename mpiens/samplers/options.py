@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from mpiens.errors import SpecError
-from mpiens.space.values import nearest
+from mpiens.space.values import nearest, shown
 
 
 def arguments(function: Callable[..., Any], without: Collection[str] = ()) -> list[str]:
@@ -31,6 +31,20 @@ def check_options(
         if name not in known:
             hint = nearest(name, known) or f"; options: {', '.join(known) or 'none'}"
             raise SpecError(f"{algorithm} has no such option{hint}", key=f"{key}.{name}")
+
+
+def check_choice(value: object, known: Collection[str], option: str) -> str:
+    """`value` of this option, if it is one of the known ones.
+
+    Raises:
+        SpecError: It is not; the error names the nearest.
+    """
+    if not isinstance(value, str) or value not in known:
+        raise SpecError(
+            f"expected one of {', '.join(known)}, found {shown(value)}{nearest(value, known)}",
+            key=f"search.options.{option}",
+        )
+    return value
 
 
 def library(module: str, algorithm: str, extra: str) -> ModuleType:

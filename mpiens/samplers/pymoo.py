@@ -16,10 +16,9 @@ from mpiens.errors import SpecError
 from mpiens.record import Params
 from mpiens.samplers.adaptive import AdaptiveSampler
 from mpiens.samplers.base import FinishedTrial, Plan
-from mpiens.samplers.options import arguments, check_options, library, refused
+from mpiens.samplers.options import arguments, check_choice, check_options, library, refused
 from mpiens.samplers.unit import UnitCube
 from mpiens.space import Domain
-from mpiens.space.values import nearest
 from mpiens.trial import TrialState, trial_seed
 
 _KINDS = {
@@ -31,6 +30,7 @@ _KINDS = {
     "SMSEMOA": "pymoo.algorithms.moo.sms",
 }
 _SEVERAL = ("NSGA2", "SMSEMOA")
+_REHEARSALS = 3
 _WORST = 1e20
 """Loss of a trial that has none: pymoo needs a number for each of a generation."""
 
@@ -52,13 +52,8 @@ class PymooSampler(AdaptiveSampler):
             raise SpecError("pymoo cannot take over trials of earlier runs; use nsga2, or remove it", key="search.from")
         several = len(plan.directions) > 1
         options = dict(plan.options)
-        kind = options.pop("algorithm", "NSGA2" if several else "GA")
-        if kind not in _KINDS or (several and kind not in _SEVERAL):
-            fitting = _SEVERAL if several else tuple(_KINDS)
-            raise SpecError(
-                f"expected one of {', '.join(fitting)}, found {kind!r}{nearest(kind, fitting)}",
-                key="search.options.algorithm",
-            )
+        fitting = _SEVERAL if several else tuple(_KINDS)
+        kind = check_choice(options.pop("algorithm", "NSGA2" if several else "GA"), fitting, "algorithm")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             library("pymoo", plan.algorithm, "pymoo")
@@ -79,12 +74,17 @@ class PymooSampler(AdaptiveSampler):
             xl=np.zeros(self._cube.dimensions),
             xu=np.ones(self._cube.dimensions),
         )
+
+        def make() -> Any:
+            made = algorithm(**{**options, "pop_size": plan.batch})
+            made.setup(problem, termination=termination.NoTermination(), seed=trial_seed(plan.seed, 0), verbose=False)
+            return made
+
         try:
-            self._algorithm = algorithm(**{**options, "pop_size": plan.batch})
-            self._algorithm.setup(
-                problem, termination=termination.NoTermination(), seed=trial_seed(plan.seed, 0), verbose=False
-            )
-        except (TypeError, ValueError) as error:
+            if options:
+                _rehearse(make(), len(plan.directions), len(plan.constraints))
+            self._algorithm = make()
+        except Exception as error:  # pymoo has no class of its own for them
             raise refused(plan.algorithm, error) from error
         self._population: Any = None
         self._places: dict[int, int] = {}
@@ -138,3 +138,17 @@ class PymooSampler(AdaptiveSampler):
             warnings.simplefilter("ignore")
             self._algorithm.tell(infills=self._population)
         self._population, self._answers = None, {}
+
+
+def _rehearse(algorithm: Any, objectives: int, constraints: int) -> None:
+    """Ask and tell a few generations: pymoo looks at most options only when it needs them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(_REHEARSALS):
+            population = algorithm.ask()
+            if population is None or not len(population):
+                raise ValueError("no points come of them")
+            population.set("F", np.arange(len(population) * objectives, dtype=float).reshape(-1, objectives))
+            if constraints:
+                population.set("G", np.zeros((len(population), constraints)))
+            algorithm.tell(infills=population)

@@ -221,6 +221,14 @@ def test_an_unknown_option_is_refused_and_the_nearest_named(case: Case) -> None:
         ("pymoo", {"algorithm": "NSGA3"}, "expected one of"),
         ("pymoo", {"pop_size": 5}, "batch: 6"),
         ("own_sampler.py:Walk", {"reach": "far", "walk": 1}, "no such option"),
+        ("qmc", {"qmc_type": ["sobol"]}, "expected one of sobol, halton, found ['sobol']"),
+        ("nevergrad", {"optimizer": ["DE"]}, "['DE'] is no optimizer"),
+        ("bayesopt", {"kind": True}, "expected one of ucb, ei, poi, found true"),
+        ("hyperopt", {"algo": {"tpe": 1}}, "expected one of tpe, anneal, rand"),
+        ("pymoo", {"algorithm": ["GA"]}, "expected one of GA, DE"),
+        ("pymoo", {"algorithm": "DE", "variant": "best"}, "refuses these options"),
+        ("pymoo", {"sampling": "even"}, "refuses these options"),
+        ("pymoo", {"n_offsprings": 0}, "refuses these options"),
     ],
 )
 def test_options_that_a_library_refuses(algorithm: str, options: dict[str, Any], expected: str) -> None:
