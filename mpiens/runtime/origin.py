@@ -1,14 +1,16 @@
 """origin.yaml: which spec a run is of, and the settings that it was given besides.
 
 The one thing in a run directory that decides which code `mpiens resume` runs. So it is a plain text that a person can
-read and change, and only names a spec: what checkpoints say of the spec is compared with that, and never run.
+read and change, and only names a spec: what checkpoints say of the spec is compared with that, and never run. It also
+keeps digests of the model's files, so that a run that goes on with another model says so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mpiens.errors import SpecError, UsageError
@@ -28,11 +30,13 @@ class Origin:
         spec: Where the spec stood, absolute.
         beside: The same, relative to the run directory.
         settings: Overrides, ``key=value`` each.
+        model: What tells the model's files, by name, from other versions of them.
     """
 
     spec: str
     beside: str
     settings: tuple[str, ...]
+    model: dict[str, str] = field(default_factory=dict)
 
     def place(self, run_dir: Path) -> Path | None:
         """Where the spec stands now; None: nowhere. The run directory may have been moved or copied."""
@@ -54,6 +58,7 @@ def keep_origin(run_dir: Path, loaded: LoadedSpec) -> None:
         "spec": str(file),
         "beside": os.path.relpath(file, run_dir),
         "set": list(loaded.overrides.values()),
+        "model": model_digests(loaded),
     }
     path = run_dir / NAME
     with explaining(path, "write"), replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
@@ -83,9 +88,45 @@ def read_origin(run_dir: Path) -> Origin:
         isinstance(text, str) and "\0" not in text for text in (*texts, *settings)
     ):
         raise UsageError(f"{path}: expected texts under spec and beside, and a list of texts under set")
-    return Origin(str(texts[0]), str(texts[1]), tuple(settings))
+    model = content.get("model")  # earlier versions have not kept it
+    digests = {str(name): str(digest) for name, digest in model.items()} if isinstance(model, dict) else {}
+    return Origin(str(texts[0]), str(texts[1]), tuple(settings), digests)
+
+
+def changed_model(run_dir: Path, loaded: LoadedSpec) -> str:
+    """What to tell a person where the model's files are not those that the run was last started with."""
+    try:
+        before = read_origin(run_dir).model
+    except UsageError:
+        return ""  # a run can go on without it
+    now = model_digests(loaded)
+    changed = [name for name in before.keys() | now.keys() if before and before.get(name) != now.get(name)]
+    if not changed:
+        return ""
+    return (
+        f"the model has changed since the run was last started: {', '.join(sorted(changed))}; trials that are finished "
+        "keep the results of the old one. Where the new one gives other results, start a new run with --output DIR"
+    )
+
+
+def model_digests(loaded: LoadedSpec) -> dict[str, str]:
+    """Tells the files that the spec names for its model from other versions of them; not what those import."""
+    return {os.path.relpath(path, loaded.folder): spec_digest(path) for path in _model_files(loaded) if path.is_file()}
+
+
+def _model_files(loaded: LoadedSpec) -> Iterator[Path]:
+    model, folder = loaded.spec.model, loaded.folder
+    for target in (model.python, model.setup, model.prepare):
+        file = (target or "").rpartition(":")[0]
+        if file.endswith(".py"):
+            yield folder / file
+    if model.netpyne is not None:
+        script = folder / model.netpyne
+        yield from (script, script.with_name("cfg.py"), script.with_name("netParams.py"))
+    if model.mechanisms is not None:
+        yield from sorted((folder / model.mechanisms).glob("*.mod"))
 
 
 def spec_digest(path: Path) -> str:
-    """Tells a spec's file from another."""
+    """Tells a spec's file, or one of its model, from another."""
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -27,7 +27,7 @@ from mpiens.record import Params
 from mpiens.runtime.charges import Kills, pending
 from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Pruner, Sampler
-from mpiens.store.files import explaining, name_aside
+from mpiens.store.files import explaining, name_aside, rename
 from mpiens.store.journal import START, read_frames
 from mpiens.store.outcomes import Outcomes
 from mpiens.trial import TrialState
@@ -86,7 +86,7 @@ def set_aside(run_dir: Path, found: Found) -> None:
     if found.is_newest_bad:
         path = run_dir / NAME
         with explaining(path, "rename"):
-            path.replace(name_aside(path))
+            rename(path, name_aside(path))
 
 
 def replay(run_dir: Path, saved: Saved | None, objectives: int, keeps_points: bool) -> tuple[Ledger, Kept, list[str]]:

@@ -40,7 +40,8 @@ def test_a_project_that_was_moved_goes_on(killed: Path, tmp_path: Path) -> None:
     shutil.copytree(killed, moved)
     with (moved / "model.py").open("a") as model:
         model.write("\nprint('the copy')\n")
-    completed(0, "resume", moved / "killed", "--progress", "off")
+    said = completed(0, "resume", moved / "killed", "--progress", "off")
+    assert "the model has changed since the run was last started: model.py; trials that are finished keep" in said
     assert contents(moved / "killed") == contents(killed / "whole")
     assert "the copy" in (moved / "killed" / "run.log").read_text(), "the model beside the moved spec is used"
 
@@ -91,6 +92,7 @@ def test_what_is_edited_in_the_spec_holds_or_is_refused(killed: Path, tmp_path: 
     assert "54 complete" in said
     said = completed(0, "resume", run_dir, "--set", "search.trials=60", "--progress", "off")
     assert "has been edited" not in said
+    assert "the model has changed" not in said
     assert "settings of earlier commands hold on: limits.max_attempts=2; they are in origin.yaml" in said
     origin = (run_dir / "origin.yaml").read_text()
     assert "limits.max_attempts=2" in origin, "settings hold for later"
