@@ -6,6 +6,7 @@ https://github.com/bayesian-optimization/BayesianOptimization.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,14 +36,19 @@ class BayesOptSampler(ObservingSampler):
     def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
         options: dict[str, Any] = {"init_points": 10, "kind": "ucb", "kappa": 2.576, "xi": 0.01}
         check_options(plan.algorithm, plan.options, options)
-        for name in ("init_points", "kappa", "xi"):
-            if not is_number(plan.options.get(name, 1)):
-                raise SpecError(f"expected a number, found {plan.options[name]!r}", key=f"search.options.{name}")
         options |= plan.options
+        for name in ("kappa", "xi"):
+            if not is_number(options[name]) or not math.isfinite(options[name]):
+                raise SpecError(f"expected a finite number, found {options[name]!r}", key=f"search.options.{name}")
+        first = options["init_points"]
+        if isinstance(first, bool) or not isinstance(first, int) or first < 1:
+            raise SpecError(f"expected a whole number from 1 on, found {first!r}", key="search.options.init_points")
         check_choice(options["kind"], _KINDS, "kind")
         self._library: Any = library("bayes_opt", plan.algorithm, "bayesopt")
+        # scikit-learn needs it, so it is there.
+        self._threads: Any = library("threadpoolctl", plan.algorithm, "bayesopt")
         self._options = options
-        super().__init__(plan, domains, int(options["init_points"]), _WINDOW)
+        super().__init__(plan, domains, first, _WINDOW)
         self.begin()
 
     def propose(self, number: int, rows: np.ndarray, losses: Sequence[float], running: np.ndarray) -> Sequence[float]:
@@ -63,7 +69,8 @@ class BayesOptSampler(ObservingSampler):
             )
         else:
             settings["acquisition_function"] = self._acquisition()
-        with warnings.catch_warnings():
+        # The other cores belong to simulations, and threads that wait for a busy one take several times as long.
+        with warnings.catch_warnings(), self._threads.threadpool_limits(1):
             warnings.simplefilter("ignore")
             optimizer = self._library.BayesianOptimization(**settings)
             lie = float(np.mean(losses))

@@ -42,6 +42,7 @@ class NevergradSampler(AdaptiveSampler):
             warnings.simplefilter("ignore")
             self._ng: Any = library("nevergrad", "nevergrad", "nevergrad")
         self._cube = UnitCube(domains)
+        self._cube.check_searchable(plan.algorithm)
         self._sign = [1.0 if direction == "minimize" else -1.0 for direction in plan.directions]
         self._optimizer = self._make(plan)
         self._trials: dict[int, Any] = {}

@@ -43,6 +43,7 @@ class ObservingSampler(AdaptiveSampler):
                 f"{plan.algorithm} does not take constraints; use tpe, nsga2 or nsga3", key="search.constraints"
             )
         self.cube = UnitCube(domains)
+        self.cube.check_searchable(plan.algorithm)
         self._startup = startup
         self._sign = 1.0 if plan.directions[0] == "minimize" else -1.0
         self._window = Window(window, window // 2, window // 10)

@@ -66,6 +66,7 @@ class PymooSampler(AdaptiveSampler):
                 f"must be the size of a generation, batch: {plan.batch}; leave it out", key="search.options.pop_size"
             )
         self._cube = UnitCube(domains)
+        self._cube.check_searchable(plan.algorithm)
         self._sign = np.array([1.0 if direction == "minimize" else -1.0 for direction in plan.directions])
         problem = core.Problem(
             n_var=self._cube.dimensions,

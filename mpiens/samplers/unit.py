@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mpiens.errors import SpecError
 from mpiens.record import Params
 from mpiens.space import Choices, Domain, Fixed, Range
 from mpiens.space.membership import admits
@@ -27,6 +28,19 @@ class UnitCube:
         self.domains: dict[str, Domain] = {n: d for n, d in domains.items() if not isinstance(d, Fixed)}
         self.dimensions = len(self.domains)
         self._listed = {name: listed for name, d in self.domains.items() if (listed := _listed(d)) is not None}
+
+    def check_searchable(self, algorithm: str) -> None:
+        """For libraries that fail where there is nothing to choose.
+
+        Raises:
+            SpecError: All parameters are fixed.
+        """
+        if not self.dimensions:
+            raise SpecError(
+                f"every parameter has one value only, and {algorithm} has nothing to search; give a range or a list, "
+                "or use random",
+                key="space",
+            )
 
     def decode(self, row: Sequence[float]) -> Params:
         """The point at these coordinates."""

@@ -223,6 +223,8 @@ def test_an_unknown_option_is_refused_and_the_nearest_named(case: Case) -> None:
         ("own_sampler.py:Walk", {"reach": "far", "walk": 1}, "no such option"),
         ("qmc", {"qmc_type": ["sobol"]}, "expected one of sobol, halton, found ['sobol']"),
         ("nevergrad", {"optimizer": ["DE"]}, "['DE'] is no optimizer"),
+        ("bayesopt", {"kappa": float("nan")}, "expected a finite number, found nan"),
+        ("bayesopt", {"init_points": float("inf")}, "expected a whole number from 1 on, found inf"),
         ("bayesopt", {"kind": True}, "expected one of ucb, ei, poi, found true"),
         ("hyperopt", {"algo": {"tpe": 1}}, "expected one of tpe, anneal, rand"),
         ("pymoo", {"algorithm": ["GA"]}, "expected one of GA, DE"),
@@ -236,6 +238,17 @@ def test_options_that_a_library_refuses(algorithm: str, options: dict[str, Any],
         make(Case(algorithm, {"batch": 6}), options=options)
     assert expected in str(caught.value)
     assert (caught.value.key or "").startswith("search.options")
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "cmaes", "nsga2", "lhs", "random"])
+def test_a_space_of_fixed_values_has_one_point(algorithm: str) -> None:
+    assert make(Case(algorithm, space={"x": 1.0, "y": "a"})).ask(3) == [{"x": 1.0, "y": "a"}] * 3
+
+
+@pytest.mark.parametrize("algorithm", ["nevergrad", "bayesopt", "hyperopt", "pymoo"])
+def test_a_space_of_fixed_values_is_refused_where_a_library_cannot_take_it(algorithm: str) -> None:
+    with pytest.raises(SpecError, match=f"one value only, and {algorithm} has nothing to search"):
+        make(Case(algorithm, {"batch": 6}, space={"x": 1.0, "y": "a"}))
 
 
 def test_a_window_changes_nothing_while_all_trials_fit_into_it() -> None:

@@ -21,7 +21,7 @@ TRIALS = 80
 
 
 def search(
-    algorithm: str, seed: int, losses: Any, objectives: Sequence[str], **settings: Any
+    algorithm: str, seed: int, losses: Any, objectives: Sequence[str], trials: int = TRIALS, **settings: Any
 ) -> list[tuple[float, ...]]:
     spec = Spec.model_validate(
         {
@@ -31,7 +31,7 @@ def search(
             "space": SPACE,
             "search": {
                 "algorithm": algorithm,
-                "trials": TRIALS,
+                "trials": trials,
                 "batch": 8,
                 "objectives": dict.fromkeys(objectives, "minimize"),
                 **settings,
@@ -92,6 +92,13 @@ def hypervolume(points: Sequence[tuple[float, ...]], worst: tuple[float, float] 
             area += (worst[0] - first) * (height - second)
             height = second
     return area
+
+
+def test_a_model_of_the_loss_finds_better_points_in_fewer_trials() -> None:
+    found = best("bayesopt", trials=24, options={"init_points": 8})
+    chance = best("random", trials=24)
+    assert median(found) < median(chance)
+    assert sum(a < b for a in found for b in chance) > 0.6 * SEEDS**2
 
 
 @pytest.mark.parametrize(
