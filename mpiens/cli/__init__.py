@@ -21,7 +21,7 @@ _VERBS = {
     "test": ("mpiens.cli.try_trial", "test", "Run one trial of a spec here, and show its results."),
     "status": ("mpiens.cli.status", "status", "Counts, rate, time left and best trial of a run."),
     "list": ("mpiens.cli.status", "list_runs", "Runs below a folder, and their states."),
-    "export": ("mpiens.cli.export", "export", "Write a run's trials as CSV, Parquet, npz or an Optuna study."),
+    "export": ("mpiens.cli.export", "export", "Write a run's trials as CSV, Parquet, npz, NetCDF or an Optuna study."),
     "doctor": ("mpiens.cli.doctor", "doctor", "Which MPI, HDF5 and NEURON are used, and whether they fit together."),
     "new": ("mpiens.cli.new", "new", "Make a small working project to start from."),
     "schema": ("mpiens.cli.schema", "schema", "Print the JSON Schema of spec.yaml, for editors."),

@@ -24,7 +24,7 @@ def summarize(ending: Ending) -> str:
         + (f", {last.pruned} pruned" if last.pruned else "")
         + (f", {last.total - last.done} not run" if last.done < last.total else "")
         + (f", {words.count(last.retried, 'retry').replace('retrys', 'retries')}" if last.retried else ""),
-        f"  time      {words.duration(last.elapsed_s)}, {words.rate(last.rate_per_s)}, "
+        f"  time      {words.duration(last.elapsed_s)}; since the first group was ready {words.rate(last.rate_per_s)}, "
         f"groups {last.busy_share:.0%} busy",
     ]
     if last.best is not None:

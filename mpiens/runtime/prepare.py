@@ -24,7 +24,7 @@ from mpiens.runtime.earlier import NAME as EARLIER_NAME
 from mpiens.runtime.earlier import earlier_trials, keep_earlier
 from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
-from mpiens.runtime.recovery import Found, find_checkpoint
+from mpiens.runtime.recovery import Found, check_total, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
 from mpiens.samplers import (
     PastTrial,
@@ -157,6 +157,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         if not order.force:
             check_packed(run_dir, earlier.saved)
         if earlier.saved is not None:
+            check_total(len(earlier.saved.states), sampler.total)
             warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
         probe(run_dir)
         if not (run_dir / EARLIER_NAME).exists():

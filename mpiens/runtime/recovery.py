@@ -212,15 +212,24 @@ def recover(
     return Recovered(start, ledger, is_over, warnings)
 
 
+def check_total(asked: int, total: int) -> None:
+    """Refuse a run that is to have fewer trials than it has.
+
+    Raises:
+        UsageError: It would.
+    """
+    if asked > total:
+        raise UsageError(
+            f"the run has {asked} trials already and cannot end at {total}; give search.trials: {asked} or more"
+        )
+
+
 def _match_results(ledger: Ledger, outcomes: Outcomes, results: Results, sampler: Sampler, batch: int) -> list[str]:
     """Let the ledger know all trials that have a record, with their points; restore the sampler."""
     warnings = []
     known_asked = ledger.asked
     asked = max(known_asked, int(outcomes.numbers[-1]) + 1 if len(outcomes.numbers) else 0)
-    if asked > sampler.total:
-        raise UsageError(
-            f"the run has {asked} trials already and cannot end at {sampler.total}; give search.trials: {asked} or more"
-        )
+    check_total(asked, sampler.total)
     if batch and asked > known_asked:  # generations are asked for whole
         asked = min(sampler.total, -(-asked // batch) * batch)
     told = np.flatnonzero(ledger.states)

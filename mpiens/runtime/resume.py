@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -49,7 +50,10 @@ def spec_of(run_dir: Path, found: Found, overrides: Sequence[str]) -> LoadedSpec
     by_hand = f"give the spec: mpiens run SPEC --resume --output {run_dir}"
     if found.saved is None:
         reason = "; ".join(found.warnings) or f"there is no {NAME}"
-        raise UsageError(f"{run_dir}: cannot find out which spec this run has: {reason}; {by_hand}")
+        raise UsageError(
+            f"{run_dir}: nothing sound is left to compare its spec with: {reason}; to go on from its results, "
+            + (_command(run_dir) or by_hand)
+        )
     try:
         origin = read_origin(run_dir)
     except UsageError as error:
@@ -59,6 +63,21 @@ def spec_of(run_dir: Path, found: Found, overrides: Sequence[str]) -> LoadedSpec
         beside, recorded = origin.places(run_dir)
         raise UsageError(f"the spec of this run is neither {beside} nor {recorded}; {by_hand}")
     return load_spec(place, [*origin.settings, *overrides])
+
+
+def _command(run_dir: Path) -> str:
+    """What goes on with a run from the spec and the settings that it was last given; empty: that is not known."""
+    try:
+        origin = read_origin(run_dir)
+    except UsageError:
+        return ""
+    place = origin.place(run_dir)
+    if place is None:
+        return ""
+    settings = [word for setting in origin.settings for word in ("--set", setting)]
+    return "give the spec: " + shlex.join(
+        ["mpiens", "run", str(place), "--resume", "--output", str(run_dir), *settings]
+    )
 
 
 def check_same(

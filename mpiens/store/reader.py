@@ -16,6 +16,7 @@ from mpiens.goals import CONSTRAINT, Goals, front
 from mpiens.record import Params
 from mpiens.store.base import RunState
 from mpiens.store.checked import verify as verify_file
+from mpiens.store.checksums import DamageError
 from mpiens.store.columns import Column, decoded
 from mpiens.store.files import RAISED_BY_H5PY, store_error
 from mpiens.store.frames import analysis_library, attempt_columns, report_columns, trial_columns
@@ -287,6 +288,9 @@ class Results:
             try:
                 with self._shown() as shown:
                     return read(shown)
+            except DamageError as error:
+                helps = f"`mpiens resume {self.path.parent}` keeps what is sound; verify=False reads it as it is"
+                raise DamageError(f"{error}; {helps}") from error
             except (Stale, SourceGone, *RAISED_BY_H5PY) as error:
                 failure = error
         if isinstance(failure, SourceGone):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -73,6 +74,30 @@ def test_a_change_that_decides_about_results_is_refused(change: str, words: list
     assert done.returncode == 2, done.stdout
     for word in words:
         assert word in done.stderr
+
+
+@pytest.mark.parametrize("change", ["search.trials=5", "seed=2", "space.x.high=2.0"])
+def test_a_refused_change_leaves_a_complete_run_as_it_was(change: str, killed: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "killed"
+    shutil.copytree(killed / "killed", run_dir)
+    completed(0, "resume", run_dir, "--progress", "off")
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    assert mpiens(0, "resume", run_dir, "--set", change).returncode == 2
+    assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
+    assert "complete already" in completed(0, "resume", run_dir)
+
+
+def test_without_a_checkpoint_the_command_is_named_that_goes_on(killed: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "killed"
+    shutil.copytree(killed / "killed", run_dir)
+    completed(0, "resume", run_dir, "--set", "limits.max_attempts=2", "--progress", "off")
+    for path in run_dir.glob("checkpoint*"):
+        path.unlink()
+    done = mpiens(0, "resume", run_dir)
+    assert done.returncode == 2
+    command = shlex.split(done.stderr.partition("give the spec: mpiens ")[2])
+    assert command[:1] + command[-2:] == ["run", "--set", "limits.max_attempts=2"]
+    assert "48 complete" in completed(0, *command, "--progress", "off")
 
 
 def test_what_is_edited_in_the_spec_holds_or_is_refused(killed: Path, tmp_path: Path) -> None:
