@@ -17,7 +17,7 @@ from mpiens.reports import Report
 from mpiens.samplers.adaptive import AdaptiveSampler, NoMorePoints
 from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.options import arguments, check_options
-from mpiens.space.values import nearest
+from mpiens.space.values import nearest, shown
 
 
 class ToldTrial(NamedTuple):
@@ -126,7 +126,20 @@ class CustomSampler(AdaptiveSampler):
         for name in point:
             if name not in self._names:
                 raise MpiensError(f"{self._target}: {name!r} is no parameter of the space{nearest(name, self._names)}")
-        return {name: value.item() if hasattr(value, "item") else value for name, value in point.items()}
+        plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in point.items()}
+        for name, value in plain.items():
+            if not _is_data(value):
+                raise MpiensError(f"{self._target}: ask gave {name!r} a value that is no plain data: {shown(value)}")
+        return plain
+
+
+def _is_data(value: Any) -> bool:
+    """True for what a message can carry."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_data, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_data(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def load_class(target: str, folder: Path, key: str = "search.algorithm") -> Any:

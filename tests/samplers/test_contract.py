@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import default_weights
 
-from mpiens.errors import SpecError
+from mpiens.errors import MpiensError, SpecError
 from mpiens.samplers import FinishedTrial, Past, PastTrial, Sampler, build_sampler
 from mpiens.samplers.optuna.density import log_density
 from mpiens.samplers.optuna.rows import Rows, lowest
@@ -249,6 +249,17 @@ def test_a_space_of_fixed_values_has_one_point(algorithm: str) -> None:
 def test_a_space_of_fixed_values_is_refused_where_a_library_cannot_take_it(algorithm: str) -> None:
     with pytest.raises(SpecError, match=f"one value only, and {algorithm} has nothing to search"):
         make(Case(algorithm, {"batch": 6}, space={"x": 1.0, "y": "a"}))
+
+
+def test_a_sampler_of_ones_own_must_give_plain_data() -> None:
+    def given(value: Any) -> Any:
+        case = Case("own_sampler.py:Given", {"options": {"value": value}}, space={"x": {"low": 0.0, "high": 1.0}})
+        return make(case).ask(1)[0]["x"]
+
+    assert given(np.float64(0.5)) == 0.5
+    assert given(np.array([1.0, 2.0])) == [1.0, 2.0]
+    with pytest.raises(MpiensError, match=r"Given: ask gave 'x' a value that is no plain data: \[<object"):
+        given([object()])
 
 
 def test_a_window_changes_nothing_while_all_trials_fit_into_it() -> None:
