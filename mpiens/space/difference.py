@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mpiens.space.sources import Matcher, Product, Source, Zip, concat, listed, row_key
+
+_MOST_LOOKED_UP = 1_000_000
+"""Factors of a product are listed for a look-up when they have at most so many points."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,25 @@ def _matched_part(left: Source, rights: list[Source], names: frozenset[str]) -> 
         [name] = left.names
         matches = left.matcher(frozenset(left.names))
         return len({row_key(row[name]) for row in rights[0].iterate() if matches(row)})
+    longest = max(factor.count() for factor in _factors(left))
+    if len(rights) == 1 and longest < left.count() and max(longest, rights[0].count()) <= _MOST_LOOKED_UP:
+        return _looked_up(left, rights[0], names.intersection(rights[0].names))
     matchers = [source.matcher(names.intersection(source.names)) for source in rights]
     return sum(1 for row in left.iterate() if all(matches(row) for matches in matchers))
+
+
+def _looked_up(left: Source, right: Source, names: frozenset[str]) -> int:
+    """How many points of `left` agree with one of the few of `right`; only the factors of `left` are visited."""
+    tables = []
+    for factor in _factors(left):
+        shared = [name for name in factor.names if name in names]
+        tables.append((shared, Counter(tuple(row_key(row[name]) for name in shared) for row in factor.iterate())))
+    order = sorted(names)
+    distinct = {tuple(row_key(row[name]) for name in order): row for row in right.iterate()}
+    return sum(
+        math.prod(table[tuple(row_key(row[name]) for name in shared)] for shared, table in tables)
+        for row in distinct.values()
+    )
 
 
 def _is_range(source: Source) -> bool:

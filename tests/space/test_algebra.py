@@ -252,6 +252,11 @@ def test_a_difference_of_billions_is_counted_by_its_axes() -> None:
             assert next(rest.iterate()) == {"a": 0, "b": 0, "c": 0}
             assert next(rest.iterate(10)) == {"a": 0, "b": 0, "c": 10}
         assert len(Param(d=range(9), e=1) * cube - Param(d=[1, 2], e=[1, 2])) == 8 * 10**9
+        # What a run has done are rows, not a product.
+        done = Param(a=[1, 1.0, 2, 5000], b=[3, 3, 4, 1], c=[7, 7, 8, 1])
+        assert len(missing(cube, done + done)) == len(cube - done) == 10**9 - 2
+        assert len(cube - Param(a=[1, 2, 1], c=[3, 4, 3])) == 10**9 - 2 * 1000
+        assert len(Param(a=[1, 1, 2]) * Param(b=[1, math.nan]) - Param(a=[1, 1], b=[math.nan, math.nan])) == 4
         line = Param(a=range(10**9), b="x")
         assert len(Param(a=range(10**9)) - Param(a=[5, 5.0, -1, 0.5, True, "x"])) == 10**9 - 1
         assert next((Param(a=[1, 10**9], b=["x", "x"]) - line).iterate())["a"] == 10**9
@@ -268,7 +273,7 @@ def test_differences_of_products_are_counted_right(data: st.DataObject) -> None:
     operands = [Param(a=data.draw(few)), Param(b=range(3)) * Param(d=data.draw(few)), Param({"b": data.draw(few)})]
     pairs = data.draw(st.lists(few, min_size=2, max_size=2))
     pairs = [column[: min(map(len, pairs))] for column in pairs]
-    operands += [Param(a=pairs[0], b=pairs[1]) * Param(c=data.draw(few))]
+    operands += [Param(a=pairs[0], b=pairs[1]) * Param(c=data.draw(few)), Param(a=pairs[0], b=pairs[1], c=1)]
     rest = left - data.draw(st.sampled_from(operands))
     assert len(rest) == sum(1 for _ in rest.iterate())
     twice = rest - data.draw(st.sampled_from(operands))
