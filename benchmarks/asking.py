@@ -34,6 +34,10 @@ ASKS = 12
 NAMES = [f"x{i}" for i in range(DIMENSIONS)]
 OPTUNA_SPACE: Any = {name: FloatDistribution(-2.0, 2.0) for name in NAMES}
 OURS = {name: Range(-2.0, 2.0) for name in NAMES}
+PLAIN: dict[str, Any] = {name: kind.sampler for name, kind in KINDS.items()} | {
+    "random": optuna.samplers.RandomSampler,
+    "tpe": optuna.samplers.TPESampler,
+}
 
 
 def loss(params: dict[str, float], several: bool) -> tuple[float, ...]:
@@ -83,7 +87,7 @@ class Plain:
 
     def __init__(self, algorithm: str, directions: tuple[str, ...], finished: int) -> None:
         self.several = len(directions) > 1
-        kind: Any = optuna.samplers.RandomSampler if algorithm == "random" else KINDS[algorithm].sampler
+        kind = PLAIN[algorithm]
         self.study = optuna.create_study(directions=list(directions), sampler=kind(seed=1))
         if algorithm in KINDS and KINDS[algorithm].replays:
             for _ in range(finished):
