@@ -7,6 +7,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Unbuffered, a line and its end are written one after the other, and lines of several ranks run into each other.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # Time limits of hypothesis measure the machine, not the code.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
