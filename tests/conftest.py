@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Unbuffered, a line and its end are written one after the other, and lines of several ranks run into each other.
 os.environ.pop("PYTHONUNBUFFERED", None)
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # they inherit it
+    # Open MPI's launcher, when it is killed, leaves a folder that is named by its process id behind, and a later launcher
+    # of the same id cannot start. So those of one session are by themselves, and go with it.
+    tempfile.gettempdir()  # pytest's own folders stay where they are
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="mpi-")
+    atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
 
 # Time limits of hypothesis measure the machine, not the code.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
