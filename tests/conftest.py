@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # they inherit it
-    # Open MPI's launcher, when it is killed, leaves a folder that is named by its process id behind, and a later launcher
-    # of the same id cannot start. So those of one session are by themselves, and go with it.
+    # Open MPI's launcher, when it is killed, leaves a folder behind that is named by its process id, and a later
+    # launcher of the same id cannot start. So those of one session are by themselves, and go with it.
     tempfile.gettempdir()  # pytest's own folders stay where they are
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="mpi-")
     atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
