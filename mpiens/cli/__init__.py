@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -59,6 +60,9 @@ class _Verbs(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in _VERBS.items()])
 
 
+_LISTEN_S = 2.0
+
+
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mpiens")
 def verbs() -> None:
@@ -90,4 +94,7 @@ def run_command_line(argv: Sequence[str]) -> int:
 def _complain(text: str, status: int) -> int:
     if not rank_by_launcher(os.environ):
         print(f"mpiens: {text}", file=sys.stderr, flush=True)
+    elif "mpi4py.MPI" not in sys.modules:
+        # A launcher kills the job at the first rank that fails: rank 0 must have said why by then.
+        time.sleep(_LISTEN_S)
     return status
