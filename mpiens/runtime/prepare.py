@@ -213,7 +213,7 @@ def make_sampler(loaded: LoadedSpec, told: Sequence[PastTrial] | None = None) ->
     try:
         return build_sampler(loaded.spec, loaded.space, loaded.folder, find_earlier(loaded) if told is None else told)
     except SpecError as error:
-        raise error.within(loaded.file, loaded.lines) from error
+        raise loaded.located(error) from error
 
 
 def make_pruner(loaded: LoadedSpec) -> Pruner | None:
@@ -225,7 +225,7 @@ def make_pruner(loaded: LoadedSpec) -> Pruner | None:
     try:
         return build_pruner(loaded.spec, loaded.folder)
     except SpecError as error:
-        raise error.within(loaded.file, loaded.lines) from error
+        raise loaded.located(error) from error
 
 
 def make_setup(loaded: LoadedSpec, layout: Layout, run_dir: Path) -> Setup:

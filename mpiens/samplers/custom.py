@@ -17,6 +17,7 @@ from mpiens.reports import Report
 from mpiens.samplers.adaptive import AdaptiveSampler, NoMorePoints
 from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.options import arguments, check_options
+from mpiens.samplers.signatures import check_values
 from mpiens.space.values import nearest, shown
 
 
@@ -170,6 +171,7 @@ def check_keywords(
     """
     if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values()):
         check_options(target, options, arguments(kind, own), key)
+    check_values(options, kind, key, is_library=False)
 
 
 def _module(place: str, folder: Path) -> ModuleType:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from mpiens.errors import SpecError
 from mpiens.samplers.base import Plan
 from mpiens.samplers.observed import ObservingSampler
 from mpiens.samplers.options import arguments, check_choice, check_options, library, refused
+from mpiens.samplers.signatures import check_values
 from mpiens.space import Choices, Domain
 from mpiens.trial import trial_seed
 
@@ -39,9 +39,8 @@ class HyperoptSampler(ObservingSampler):
         suggest: Callable[..., Any] = getattr(self._hyperopt, kind).suggest
         known = arguments(suggest, ("new_ids", "domain", "trials", "seed", "verbose"))
         check_options(plan.algorithm, plan.options, ["algo", *known])
+        check_values(options, suggest, positive=("gamma", "prior_weight"))
         startup = options.get("n_startup_jobs", _STARTUP)
-        if isinstance(startup, bool) or not isinstance(startup, int):
-            raise SpecError(f"expected a whole number, found {startup!r}", key="search.options.n_startup_jobs")
         self._suggest, self._options = suggest, options
         super().__init__(plan, domains, startup, _WINDOW)
         hp = self._hyperopt.hp
@@ -53,7 +52,7 @@ class HyperoptSampler(ObservingSampler):
         self._domain = self._hyperopt.base.Domain(lambda _: 0.0, space)
         try:
             self.propose(0, np.full((25, self.cube.dimensions), 0.5), [float(i) for i in range(25)], np.zeros((0, 0)))
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # Hyperopt has no class of its own for them
             raise refused(plan.algorithm, error) from error
         self.begin()
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.stats import qmc
 
-from mpiens.errors import SpecError
 from mpiens.record import Params
 from mpiens.samplers.base import Plan
 from mpiens.samplers.numbered import NumberedSampler
 from mpiens.samplers.options import check_choice, check_options, refused
+from mpiens.samplers.signatures import check_values
 from mpiens.samplers.unit import UnitCube
 from mpiens.space import Domain
 from mpiens.trial import trial_seed
@@ -34,9 +34,8 @@ class SequenceSampler(NumberedSampler):
     def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
         check_options(plan.algorithm, plan.options, ("qmc_type", "scramble"))
         kind = check_choice(plan.options.get("qmc_type", "sobol"), _SEQUENCES, "qmc_type")
+        check_values(plan.options, _SEQUENCES[kind].__init__)
         scramble = plan.options.get("scramble", True)
-        if not isinstance(scramble, bool):
-            raise SpecError(f"expected true or false, found {scramble!r}", key="search.options.scramble")
         self._cube = UnitCube(domains)
         if self._cube.dimensions:
             self._engine = _SEQUENCES[kind](self._cube.dimensions, scramble=scramble, seed=trial_seed(plan.seed, 0))
@@ -67,6 +66,7 @@ class LatinHypercubeSampler(NumberedSampler):
 
     def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
         check_options(plan.algorithm, plan.options, ("scramble", "strength", "optimization"))
+        check_values(plan.options, qmc.LatinHypercube.__init__)
         self._cube = UnitCube(domains)
         self._rows = np.zeros((plan.total, 0))
         if self._cube.dimensions:

@@ -17,6 +17,7 @@ from mpiens.record import Params
 from mpiens.samplers.adaptive import AdaptiveSampler
 from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.options import arguments, check_choice, check_options, library, refused
+from mpiens.samplers.signatures import check_values
 from mpiens.samplers.unit import UnitCube
 from mpiens.space import Domain
 from mpiens.trial import TrialState, trial_seed
@@ -61,6 +62,7 @@ class PymooSampler(AdaptiveSampler):
             core: Any = library("pymoo.core.problem", plan.algorithm, "pymoo")
             termination: Any = library("pymoo.core.termination", plan.algorithm, "pymoo")
         check_options(plan.algorithm, plan.options, ["algorithm", *arguments(algorithm.__init__, ("kwargs",))])
+        check_values(options, algorithm.__init__)
         if options.get("pop_size", plan.batch) != plan.batch:
             raise SpecError(
                 f"must be the size of a generation, batch: {plan.batch}; leave it out", key="search.options.pop_size"

@@ -115,11 +115,15 @@ def _located(error: SpecError, file: str, lines: dict[str, int], overrides: dict
     if error.file is not None:
         return error
     key = error.key or ""
-    # The last override of a key or of what it is in has set it.
-    source = [override for path, override in overrides.items() if key == path or key.startswith(f"{path}.")]
-    if source:
-        return type(error)(f"{error.problem} (from the override {source[-1]!r})", key=error.key)
-    return error.within(file, lines)
+    # The last override of a key, of what it is in or of something in it has set it.
+    above = [override for path, override in overrides.items() if key == path or key.startswith(f"{path}.")]
+    below = [override for path, override in overrides.items() if key and path.startswith(f"{key}.")]
+    if above:
+        last = max(above + below, key=list(overrides.values()).index)
+        return type(error)(error.problem, f"--set {last}", key=error.key)
+    found = error.within(file, lines)
+    problem = f"{found.problem} (with --set {below[-1]})" if below else found.problem
+    return type(error)(problem, found.file, found.line, found.key)
 
 
 def combined(problems: Sequence[SpecError]) -> SpecError:

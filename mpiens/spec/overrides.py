@@ -27,11 +27,11 @@ def apply_override(data: dict[str, Any], override: str) -> str:
     path, equals, text = override.partition("=")
     path = path.strip()
     if not equals or not path:
-        raise UsageError(f"override {override!r}: expected key=value, such as groups.size=2")
+        raise UsageError(f"--set {override}: expected key=value, such as groups.size=2")
     try:
         value = read_yaml(text, "").data if text.strip() else None
     except SpecError as error:
-        raise UsageError(f"override {override!r}: {error.problem}") from None
+        raise UsageError(f"--set {override}: {error.problem}") from None
     parent: Any = data
     done = ""
     rest = path
@@ -40,7 +40,7 @@ def apply_override(data: dict[str, Any], override: str) -> str:
         if isinstance(parent, list):
             parent, key = _item(parent, key, override, done)
         elif not isinstance(parent, dict):
-            raise UsageError(f"override {override!r}: {done} holds one value, and nothing below it")
+            raise UsageError(f"--set {override}: {done} holds one value, and nothing below it")
         done = f"{done}.{key}" if done else str(key)
         rest = rest[len(str(key)) + 1 :]
         if not rest:
@@ -66,5 +66,5 @@ def _next_key(parent: Any, rest: str, done: str) -> str:
 
 def _item(parent: list[Any], key: str, override: str, done: str) -> tuple[list[Any], Any]:
     if not key.isdecimal() or int(key) >= len(parent):
-        raise UsageError(f"override {override!r}: {done} is a list of {len(parent)}; {key!r} is no place in it")
+        raise UsageError(f"--set {override}: {done} is a list of {len(parent)}; {key!r} is no place in it")
     return parent, int(key)

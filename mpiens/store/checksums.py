@@ -29,7 +29,7 @@ from mpiens.store.files import at_once, syncing, write_all
 STEP_BYTES = 2**22
 """Bytes that are looked at in one step; a multiple of any block."""
 
-_MARK = b"mpiens checksums"
+MARK = b"mpiens checksums"
 _VERSION = 2
 _SEARCHED_BYTES = 2**20
 _FIELDS = struct.Struct("<QIQII")
@@ -101,7 +101,7 @@ def sealing(path: Path, rows: Ranges | None = None) -> Iterator[None]:
     fields = _FIELDS.pack(length, block_bytes, len(copied), zlib.crc32(copied), zlib.crc32(table))
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
-        write_all(fd, bytes(copied) + table + fields + _END.pack(zlib.crc32(fields), _VERSION, _MARK))
+        write_all(fd, bytes(copied) + table + fields + _END.pack(zlib.crc32(fields), _VERSION, MARK))
     finally:
         os.close(fd)
 
@@ -139,11 +139,11 @@ def read_footer(path: Path, fd: int, is_strict: bool = True) -> Footer:
     size = os.fstat(fd).st_size
     if not is_strict:
         first = max(0, size - _SEARCHED_BYTES)
-        place = os.pread(fd, _SEARCHED_BYTES, first).rfind(_MARK)
-        size = size if place < 0 else first + place + len(_MARK)
+        place = os.pread(fd, _SEARCHED_BYTES, first).rfind(MARK)
+        size = size if place < 0 else first + place + len(MARK)
     width = _FIELDS.size + _END.size
     line = os.pread(fd, width, max(0, size - width))
-    if len(line) < width or line[-len(_MARK) :] != _MARK:
+    if len(line) < width or line[-len(MARK) :] != MARK:
         raise DamageError(
             f"{path}: damaged: the checksums at its end are missing; the file was cut off, is not of mpiens, "
             "or was changed by another program (then mpiens.open(path, verify=False) reads it as it is)"

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mpiens.errors import StoreError
+from mpiens.store.checksums import MARK
+from mpiens.store.files import explaining
+
+RESULTS_NAME = "results.h5"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 class UnknownResult(StoreError, KeyError):
@@ -38,7 +44,17 @@ def results_file(path: Path) -> Path:
             + (f"; did you mean {hint[0]}?" if hint else "")
         )
     if path.is_dir():
-        if not (path / "results.h5").exists():
-            raise StoreError(f"{path}: no results.h5 in this folder; expected the directory of a run")
-        path = path / "results.h5"
+        if not (path / RESULTS_NAME).exists():
+            raise StoreError(f"{path}: no {RESULTS_NAME} in this folder; expected the directory of a run")
+        return path / RESULTS_NAME
+    if path.name != RESULTS_NAME and not _may_hold_results(path):
+        raise StoreError(f"{path}: not a file of results; expected a run directory or its {RESULTS_NAME}")
     return path
+
+
+def _may_hold_results(path: Path) -> bool:
+    """False for what cannot be a damaged one either: it neither begins nor ends as a file of results does."""
+    with explaining(path, "read"), path.open("rb") as file:
+        begins = file.read(len(_HDF5)) == _HDF5
+        file.seek(-min(len(MARK), path.stat().st_size), os.SEEK_END)
+        return begins or file.read() == MARK

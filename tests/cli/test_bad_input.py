@@ -58,7 +58,7 @@ BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
                 "options": {"n_startup_trials": "abc"},
             }
         },
-        ["spec.yaml:", "search.options", "cannot work with these options"],
+        ["spec.yaml:", "search.options.n_startup_trials: expected a whole number, found 'abc'"],
     ),
 ]
 

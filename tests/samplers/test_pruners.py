@@ -150,8 +150,8 @@ def test_a_new_attempt_begins_anew_and_one_that_ended_otherwise_is_forgotten() -
     [
         ({"name": "percentile"}, "search.pruner", "needs the option 'percentile'"),
         ({"name": "median", "n_startup": 3}, "search.pruner.n_startup", "did you mean 'n_startup_trials'"),
-        ({"name": "median", "n_startup_trials": -3}, "search.pruner", "negative"),
-        ({"name": "hyperband", "reduction_factor": "3"}, "search.pruner", "cannot work with these options"),
+        ({"name": "median", "n_startup_trials": -3}, "search.pruner.n_startup_trials", "from 0 on, found -3"),
+        ({"name": "hyperband", "reduction_factor": "3"}, "search.pruner.reduction_factor", "found '3'"),
         ({"name": "patient", "patience": 2, "wrapped_pruner": 3}, "search.pruner.wrapped_pruner", "found 3"),
         (
             {"name": "patient", "patience": 2, "wrapped_pruner": {"name": "medium"}},

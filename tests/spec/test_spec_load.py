@@ -247,8 +247,8 @@ def test_bad_overrides(failing: Callable[..., UsageError], small: str, override:
 def test_errors_in_overrides_name_the_override(failing: Callable[..., UsageError], small: str) -> None:
     error = failing(small, ["groups.size=0", "space.b.c.low=9"])
     assert str(error).splitlines() == [
-        "groups.size: must be at least 1, found 0 (from the override 'groups.size=0')",
-        "space.b.c.low: 9 is above high, 4; exchange them (from the override 'space.b.c.low=9')",
+        "--set groups.size=0: groups.size: must be at least 1, found 0",
+        "--set space.b.c.low=9: space.b.c.low: 9 is above high, 4; exchange them",
     ]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIIISampler, NSGAIISampler
 
 from mpiens.samplers.options import arguments, refused
@@ -15,6 +14,9 @@ from mpiens.samplers.optuna.tpe import PreparedTPE
 from mpiens.trial import trial_seed
 
 _SET_BY_US = ("seed", "constraints_func", "independent_sampler", "source_trials")
+
+IDLE = {"restart_strategy": None, "inc_popsize": -1}
+"""Options that Optuna 5 takes, warns of and does nothing with; and their defaults."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def make(algorithm: str, options: Mapping[str, Any], root_seed: int) -> Callable
 
     def make_one(number: int) -> BaseSampler:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+            # Of what is experimental, or will be gone in a version of Optuna that mpiens does not take.
+            warnings.simplefilter("ignore")
             return kind(**{"seed": trial_seed(root_seed, number), **given})
 
     try:

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -34,6 +33,7 @@ from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
 from mpiens.samplers.options import arguments, check_options
 from mpiens.samplers.optuna.storage import WindowStorage, make_trial
+from mpiens.samplers.signatures import check_values
 from mpiens.samplers.window import Window
 from mpiens.space.values import shown
 from mpiens.spec.algorithms import pruner_named
@@ -171,6 +171,7 @@ def _make(asked: Mapping[str, Any], key: str = "search.pruner") -> BasePruner:
     kind = _CLASSES[name]
     known = arguments(kind.__init__)
     check_options(name, options, known, key)
+    check_values({option: value for option, value in options.items() if option != _WRAPPED}, kind.__init__, key)
     if name == "patient":
         inner = _inner(asked, f"{key}.{_WRAPPED}")
         options[_WRAPPED] = None if inner is None else _make(inner, f"{key}.{_WRAPPED}")
@@ -179,7 +180,7 @@ def _make(asked: Mapping[str, Any], key: str = "search.pruner") -> BasePruner:
             raise SpecError(f"{name} needs the option {option!r}", key=key)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.simplefilter("ignore")
             return kind(**options)
     except Exception as error:
         raise SpecError(f"{name} refuses these options: {error}", key=key) from error
@@ -213,7 +214,9 @@ def _rehearse(asked: Mapping[str, Any]) -> None:
             storage.add(trial)
             for step in range(1, 2 * _REHEARSALS):
                 trial.intermediate_values[step] = float(number)
-                pruner.prune(study, trial)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    pruner.prune(study, trial)
             trial.state, trial.value = TrialState.COMPLETE, float(number)
     except Exception as error:
         text = f"{asked['name']} cannot work with these options: {type(error).__name__}: {error}"

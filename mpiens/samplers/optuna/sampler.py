@@ -10,9 +10,11 @@ doi:10.1145/3292500.3330701.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -25,11 +27,12 @@ from mpiens.record import Params
 from mpiens.samplers.adaptive import AdaptiveSampler
 from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.options import check_options, library
-from mpiens.samplers.optuna.kinds import KINDS, make
+from mpiens.samplers.optuna.kinds import IDLE, KINDS, make
 from mpiens.samplers.optuna.rows import Rows
 from mpiens.samplers.optuna.space import OptunaSpace
 from mpiens.samplers.optuna.storage import WindowStorage, make_trial
 from mpiens.samplers.optuna.tpe import PreparedTPE
+from mpiens.samplers.signatures import check_values
 from mpiens.samplers.window import FrontWindow, Rank, Window
 from mpiens.space import Domain
 from mpiens.trial import TrialState as OwnState
@@ -75,7 +78,7 @@ class OptunaSampler(AdaptiveSampler):
             self._window = _window(size, self._kind.best)
         self._sign = [1.0 if direction == "minimize" else -1.0 for direction in plan.directions]
         self._many = 400
-        _rehearse(self._make, plan, self._space)
+        _rehearse(options, plan, self._space)
         self._storage.next_number = len(plan.earlier)
         self.begin()
         if plan.algorithm == "cmaes" and self._storage.trials:
@@ -178,6 +181,10 @@ def _check(plan: Plan) -> None:
         library("torch", "gp", "gp")
     known = kind.options()
     check_options(plan.algorithm, plan.options, known)
+    check_values(plan.options, kind.sampler.__init__, positive=("sigma0",))
+    for name, default in IDLE.items():
+        if plan.options.get(name, default) != default:
+            raise SpecError("Optuna does nothing with it any more; remove it", key=f"search.options.{name}")
     window = plan.options.get("window", kind.window)
     if isinstance(window, bool) or not isinstance(window, int) or 0 < window < 20 or window < 0:
         raise SpecError(
@@ -271,16 +278,21 @@ def _forget_generations(storage: WindowStorage) -> None:
     )
 
 
-def _rehearse(make_one: Callable[[int], BaseSampler], plan: Plan, space: OptunaSpace) -> None:
-    """Ask and tell a few times: Optuna looks at some options only when it needs them.
+def _rehearse(options: Mapping[str, Any], plan: Plan, space: OptunaSpace) -> None:
+    """Ask and tell a few times: Optuna looks at some options only when it needs them, some after a generation.
 
     Raises:
         SpecError: An option has a value that fails there.
     """
     if not plan.options.keys() - {"window"}:
         return
+    options = dict(options)
+    if "n_startup_trials" in options:
+        options["n_startup_trials"] = min(options["n_startup_trials"], _REHEARSALS // 2)
+    if "population_size" in inspect.signature(KINDS[plan.algorithm].sampler).parameters:
+        options["population_size"] = min(options.get("population_size", _REHEARSALS), _REHEARSALS // 2)
     storage = WindowStorage()
-    study = _study(storage, plan, make_one(0))
+    study = _study(storage, plan, make(plan.algorithm, options, plan.seed)(0))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
