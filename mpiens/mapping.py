@@ -142,7 +142,7 @@ def _work(exchange: Exchange, evaluate: Callable[[Point], Point], points: list[P
     for point in points:
         try:
             rows.append(evaluate(point))
-        except Exception as error:  # noqa: BLE001 - whatever the function raises is told to all ranks
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the function raises is told to all ranks
             traceback.print_exc()
             text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
             exchange.send(0, ("failed", f"rank {exchange.rank}: {text}, at the point {point}", 0.0))

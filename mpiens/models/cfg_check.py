@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from mpiens.blame import describe_exception
 from mpiens.errors import ModelError
 from mpiens.models import dotted
-from mpiens.models.loading import describe_exception, prepend_path
+from mpiens.models.loading import prepend_path
 from mpiens.models.netpyne import compile_script
 from mpiens.models.own_process import answer_as_process, ask_process
 

@@ -20,12 +20,13 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from mpiens.blame import describe_exception, is_within
 from mpiens.errors import ModelError, SpecError, TrialError, TrialPruned
 from mpiens.messages import ModelSettings
 from mpiens.models import batchtools, neuron
 from mpiens.models.base import GroupContext, Trial
 from mpiens.models.leftovers import Surroundings
-from mpiens.models.loading import describe_exception, is_within, nearest_name, prepend_path
+from mpiens.models.loading import nearest_name, prepend_path
 from mpiens.models.python import call_setup
 from mpiens.models.randomness import seed_globals
 from mpiens.models.renewal import RenewedComm

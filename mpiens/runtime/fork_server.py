@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
+from mpiens.blame import describe_exception
 from mpiens.comm.solo import SoloComm, allow_mpi, delay_mpi
 from mpiens.errors import MpiensError, TrialError
 from mpiens.keeper.frames import read_frame, write_frame
@@ -24,7 +25,6 @@ from mpiens.keeper.serving import Request, Stream, private_pipes, serve
 from mpiens.messages import Failure, ModelSettings
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext, Model, Trial
-from mpiens.models.loading import describe_exception
 from mpiens.processes import end_with_parent
 from mpiens.record import TrialRecord, encode, plain_results
 from mpiens.reports import results_of_pruned

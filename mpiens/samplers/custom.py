@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from mpiens.errors import MpiensError, SpecError
@@ -16,8 +11,7 @@ from mpiens.record import Params
 from mpiens.reports import Report
 from mpiens.samplers.adaptive import AdaptiveSampler, NoMorePoints
 from mpiens.samplers.base import FinishedTrial, Plan
-from mpiens.samplers.options import arguments, check_options
-from mpiens.samplers.signatures import check_values
+from mpiens.samplers.own_code import called, check_keywords, load_class
 from mpiens.space.values import nearest, shown
 
 
@@ -64,6 +58,7 @@ class CustomSampler(AdaptiveSampler):
     def __init__(self, plan: Plan, target: str, space: Mapping[str, Any], names: tuple[str, ...], folder: Path) -> None:
         super().__init__(plan)
         self._target = target
+        self._folder = folder
         self._names = names
         kind = load_class(target, folder)
         for method in ("ask", "tell"):
@@ -74,11 +69,13 @@ class CustomSampler(AdaptiveSampler):
                 )
         check_keywords(target, kind, plan.options, ("space", "seed"))
         try:
-            self._sampler = kind(dict(space), plan.seed & 0xFFFFFFFF, **plan.options)
-        except Exception as error:
-            raise SpecError(
-                f"{target}(space, seed, **options) failed: {type(error).__name__}: {error}", key="search.algorithm"
-            ) from error
+            self._sampler = called(
+                f"{target}(space, seed, **options)",
+                folder,
+                lambda: kind(dict(space), plan.seed & 0xFFFFFFFF, **plan.options),
+            )
+        except MpiensError as error:
+            raise SpecError(str(error), key="search.algorithm") from error.__cause__
         self._ready: list[Params] = []
         self._told: list[ToldTrial] = []
         self._points: dict[int, Params] = {}
@@ -89,7 +86,9 @@ class CustomSampler(AdaptiveSampler):
         if not self._ready:
             self._pass_on()
             wanted = min(self.plan.batch or 1, self.total - number)
-            self._ready = [self._checked(point) for point in self._sampler.ask(wanted)]
+            # What it returns may be a generator, of which each step is its own code too.
+            asked = called(f"{self._target}: ask({wanted})", self._folder, lambda: list(self._sampler.ask(wanted)))
+            self._ready = [self._checked(point) for point in asked]
             if len(self._ready) > wanted:
                 raise MpiensError(f"{self._target}: ask({wanted}) returned {len(self._ready)} points")
         if not self._ready:
@@ -116,7 +115,8 @@ class CustomSampler(AdaptiveSampler):
         """Generations are told as a whole, others trial by trial: after a restart it is the same."""
         told, self._told = self._told, []
         if told:
-            self._sampler.tell(told)
+            numbers = ", ".join(str(trial.number) for trial in told[:5]) + (", ..." if len(told) > 5 else "")
+            called(f"{self._target}: tell(trials {numbers})", self._folder, lambda: self._sampler.tell(told))
 
     def _checked(self, point: Any) -> Params:
         if not isinstance(point, Mapping):
@@ -141,51 +141,3 @@ def _is_data(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_data(item) for key, item in value.items())
     return value is None or isinstance(value, bool | int | float | str)
-
-
-def load_class(target: str, folder: Path, key: str = "search.algorithm") -> Any:
-    """The class ``path.py:Class`` or ``package.module:Class``.
-
-    Raises:
-        SpecError: There is none.
-    """
-    place, _, name = target.rpartition(":")
-    try:
-        module = _module(place, folder)
-    except FileNotFoundError as error:
-        raise SpecError(f"{place}: no such file beside the spec", key=key) from error
-    except Exception as error:
-        raise SpecError(f"{place} cannot be imported: {type(error).__name__}: {error}", key=key) from error
-    if not hasattr(module, name):
-        raise SpecError(f"{place} has no {name!r}{nearest(name, vars(module))}", key=key)
-    return getattr(module, name)
-
-
-def check_keywords(
-    target: str, kind: Any, options: Mapping[str, Any], own: Sequence[str], key: str = "search.options"
-) -> None:
-    """Accept options that are keyword arguments of a class, `own` aside.
-
-    Raises:
-        SpecError: One is not.
-    """
-    if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values()):
-        check_options(target, options, arguments(kind, own), key)
-    check_values(options, kind, key, is_library=False)
-
-
-def _module(place: str, folder: Path) -> ModuleType:
-    if not place.endswith(".py"):
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
-        return importlib.import_module(place)
-    path = (folder / place).resolve()
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    spec = importlib.util.spec_from_file_location(f"mpiens_sampler_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and the like look their module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module

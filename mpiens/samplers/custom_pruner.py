@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mpiens.errors import MpiensError, SpecError
 from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
-from mpiens.samplers.custom import check_keywords, load_class
+from mpiens.samplers.own_code import called, check_keywords, load_class
 from mpiens.samplers.window import Window
 from mpiens.trial import TrialState
 
@@ -52,6 +52,7 @@ class CustomPruner:
 
     def __init__(self, asked: Mapping[str, Any], direction: str, folder: Path) -> None:
         self._target = target = str(asked["name"])
+        self._folder = folder
         options = {option: value for option, value in asked.items() if option != "name"}
         kind = load_class(target, folder, _KEY)
         if not callable(getattr(kind, "should_prune", None)):
@@ -60,10 +61,9 @@ class CustomPruner:
             )
         check_keywords(target, kind, options, ("direction",), _KEY)
         try:
-            self._pruner = kind(direction, **options)
-        except Exception as error:
-            text = f"{target}(direction, **options) failed: {type(error).__name__}: {error}"
-            raise SpecError(text, key=_KEY) from error
+            self._pruner = called(f"{target}(direction, **options)", folder, lambda: kind(direction, **options))
+        except MpiensError as error:
+            raise SpecError(str(error), key=_KEY) from error.__cause__
         self._window = Window(MOST_SHOWN, 0, 0)
         self._others: dict[int, OtherTrial] = {}
         self._running: dict[int, tuple[int, list[Report]]] = {}
@@ -74,11 +74,9 @@ class CustomPruner:
         if known is None or known[0] != attempt:
             known = self._running[number] = (attempt, [])
         known[1].extend(reports)
-        try:
-            return bool(self._pruner.should_prune(list(known[1]), list(self._others.values())))
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            raise MpiensError(f"{self._target} failed while judging trial {number}: {text}") from error
+        what = f"{self._target}: should_prune(reports of trial {number}, others)"
+        judge, others = self._pruner.should_prune, list(self._others.values())
+        return called(what, self._folder, lambda: bool(judge(list(known[1]), others)))
 
     def learn(self, trials: Sequence[FinishedTrial]) -> None:
         """These have ended."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from mpiens import guard
+from mpiens.blame import describe_exception
 from mpiens.comm.group import GroupLink, Part
 from mpiens.errors import AttemptError, MpiensError, TrialError, UsageError, WaitTimeout
 from mpiens.messages import (
@@ -24,7 +25,6 @@ from mpiens.messages import (
     SetupFailed,
 )
 from mpiens.models.base import GroupContext, Model, Trial
-from mpiens.models.loading import describe_exception
 from mpiens.pruning import Pruning
 from mpiens.reports import results_of_pruned
 from mpiens.softstop import SoftStop

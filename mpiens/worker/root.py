@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from mpiens.blame import describe_exception
 from mpiens.errors import ProtocolError, TrialError
 from mpiens.messages import (
     Assign,
@@ -18,7 +19,6 @@ from mpiens.messages import (
     Results,
     Verdict,
 )
-from mpiens.models.loading import describe_exception
 from mpiens.record import TrialRecord, encode, objective_values, plain_results
 from mpiens.trial import TrialState, trial_seed
 from mpiens.worker.member import GroupMember

@@ -15,10 +15,10 @@ from typing import Any
 
 from mpi4py import MPI
 
+from mpiens.blame import describe_exception
 from mpiens.messages import ModelSettings
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext, Trial
-from mpiens.models.loading import describe_exception
 from mpiens.record import plain_results
 from mpiens.trial import trial_seed
 

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from mpiens.blame import describe_exception
 from mpiens.errors import ModelError, SpecError, TrialError
-from mpiens.models.loading import describe_exception, load_function
+from mpiens.models.loading import load_function
 
 
 @pytest.fixture(autouse=True)

@@ -207,8 +207,8 @@ def test_an_unknown_option_is_refused_and_the_nearest_named(case: Case) -> None:
 @pytest.mark.parametrize(
     ("algorithm", "options", "expected"),
     [
-        ("cmaes", {"popsize": "many"}, "cannot work with these options"),
-        ("tpe", {"n_ei_candidates": -1}, "cannot work with these options"),
+        ("cmaes", {"popsize": "many"}, "expected a whole number, found 'many'"),
+        ("tpe", {"n_ei_candidates": -1}, "expected a whole number from 0 on, found -1"),
         ("tpe", {"window": 3}, "expected 0 for all trials"),
         ("nsga2", {"population_size": 1}, "refuses these options"),
         ("qmc", {"qmc_type": "sobel"}, "did you mean 'sobol'?"),

@@ -134,11 +134,27 @@ assert len(map_space(area, Param(a=[1], b=[1]))["area"]) == 1, "the ranks can go
 
 
 @pytest.mark.mpi
+def test_a_function_that_exits_fails_on_every_rank(tmp_path: Path) -> None:
+    code = """
+from mpiens import MpiensError
+try:
+    map_space(lambda a: sys.exit(0), Param(a=[1]))
+except MpiensError as error:
+    print(error, flush=True)
+"""
+    done = ranks(3, tmp_path, code)
+    assert done.returncode == 0, done.stderr
+    first, *others = done.stdout.splitlines()
+    assert others == [first] * 2
+    assert "SystemExit: 0, at the point {'a': 1}" in first
+
+
+@pytest.mark.mpi
 @pytest.mark.parametrize(
     ("code", "words"),
     [
         ("map_space(lambda a: time.sleep(600), Param(a=[1, 2]), timeout_s=0.5)", "gave up after 0.5 s"),
-        ("map_space(lambda a: sys.exit(0), Param(a=[1]))", "SystemExit at the point {'a': 1}"),
+        ("def f(a): raise KeyboardInterrupt\nmap_space(f, Param(a=[1]))", "KeyboardInterrupt at the point {'a': 1}"),
     ],
 )
 def test_a_function_that_does_not_come_back_ends_the_job(code: str, words: str, tmp_path: Path) -> None:

@@ -209,7 +209,11 @@ def test_what_cannot_be_opened_is_named(open_store: Maker, run_dir: Path, packed
     with pytest.raises(StoreError, match=r"no results\.h5 in this folder"):
         open_results(tmp_path)
     path = tmp_path / "x.h5"
-    for content in (b"", b"text", whole[: len(whole) // 2], whole[:100]):
+    for content in (b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(StoreError, match=r"x\.h5: not a file of results; expected a run directory or its results"):
+            open_results(path)
+    for content in (whole[: len(whole) // 2], whole[:100]):
         path.write_bytes(content)
         with pytest.raises(StoreError, match=r"x\.h5: damaged: the checksums at its end are missing"):
             open_results(path)
