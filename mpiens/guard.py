@@ -29,6 +29,7 @@ from typing import NoReturn
 
 from mpiens.environment import SUPERVISED, has_fault_tolerance, rank_by_launcher
 from mpiens.processes import end_with_parent
+from mpiens.small_files import is_as_written, with_checksum, write_whole
 
 _FORWARDED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _HEAD = struct.Struct("=qqqq")  # rank, trial (-1: none), attempt, length of the run directory's name
@@ -63,6 +64,9 @@ class Death:
     def __str__(self) -> str:
         where = f"rank {self.rank}" + (", the driver," if self.rank == 0 and self.trial is None else "")
         return f"{where} was killed by {self.cause}" if self.was_killed else f"{where} left with {self.cause}"
+
+
+_NAMES = Death.__dataclass_fields__.keys()
 
 
 class _Shared:
@@ -198,12 +202,7 @@ def write_death(run_dir: Path, death: Death) -> None:
         OSError: It cannot be written.
     """
     path = run_dir / "journal" / f"death-{death.rank}.json"
-    temporary = path.with_suffix(".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(asdict(death), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, json.dumps(with_checksum(asdict(death))))
 
 
 def read_deaths(run_dir: Path) -> list[Death]:
@@ -215,6 +214,8 @@ def read_deaths(run_dir: Path) -> list[Death]:
     for path in (run_dir / "journal").glob(_PATTERN):
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
+            if fields.keys() != _NAMES and not is_as_written(fields):
+                continue  # what names a trial that was not there would let that one pay
             trial = fields["trial"]
             found.append(
                 Death(
@@ -227,7 +228,7 @@ def read_deaths(run_dir: Path) -> list[Death]:
                     float(fields["when_s"]),
                 )
             )
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
     killed = [death for death in found if death.was_killed]
     return sorted(killed or found, key=lambda death: death.when_s)
@@ -235,6 +236,7 @@ def read_deaths(run_dir: Path) -> list[Death]:
 
 def remove_deaths(run_dir: Path) -> None:
     """Delete all records, also such as could not be ended because the guard was killed too."""
-    for path in (run_dir / "journal").glob("death-*"):
+    folder = run_dir / "journal"
+    for path in (*folder.glob("death-*"), *folder.glob(".death-*")):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -21,6 +21,7 @@ import re
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,7 @@ _SIGNAL = signal.SIGVTALRM
 _LAST_WORD = signal.SIGRTMAX
 _AGAIN_S = 0.5
 _NOTE_BYTES = 160
+_TRACED = b"Stack"  # how a traceback by a signal begins
 _FOLDER = "journal"
 _NOTE_NAME = re.compile(r"rank-(\d+)\.note")
 
@@ -143,7 +145,10 @@ class Watchdog:
         if not self._is_able:
             return
         if self._note is not None:
-            text = f'{{"trial": {number}, "attempt": {attempt}, "limit_s": {self.limit_s}}}'
+            text = (
+                f'{{"trial": {number}, "attempt": {attempt}, "limit_s": {self.limit_s}, '
+                f'"crc32": {_note_sum(number, attempt, self.limit_s)}}}'
+            )
             with contextlib.suppress(OSError):
                 os.pwrite(self._note, text.ljust(_NOTE_BYTES - 1).encode() + b"\n", 0)
                 # The last word of an earlier trial, which lived on all the same, says nothing of this one.
@@ -247,11 +252,18 @@ def read_kills(run_dir: Path) -> dict[tuple[int, int], str]:
 def read_kill(path: Path) -> dict[tuple[int, int], str]:
     """What one note says of that, by trial and attempt; nothing, if the limit has not killed its rank."""
     try:
-        head, traced = path.read_bytes()[:_NOTE_BYTES], path.stat().st_size > _NOTE_BYTES
+        with path.open("rb") as file:
+            head, traced = file.read(_NOTE_BYTES), file.read(len(_TRACED)) == _TRACED
         note = json.loads(head)
-        return {(int(note["trial"]), int(note["attempt"])): killed(float(note["limit_s"]))} if traced else {}
+        number, attempt, limit_s = int(note["trial"]), int(note["attempt"]), float(note["limit_s"])
+        is_sound = note["crc32"] == _note_sum(number, attempt, limit_s)
+        return {(number, attempt): killed(limit_s)} if traced and is_sound else {}
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return {}  # A note is a comfort; whatever is wrong with it must not keep a run from going on.
+
+
+def _note_sum(number: int, attempt: int, limit_s: float) -> int:
+    return zlib.crc32(b"%d %d %f" % (number, attempt, limit_s))
 
 
 def note_paths(run_dir: Path) -> list[Path]:

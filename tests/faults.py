@@ -1,6 +1,6 @@
 """Faults at the disk: every change that mpiens makes to its files can fail, or be the last thing the process does.
 
-`mpiens/store/files.py` is the one place through which those changes go; here the ``os`` that it sees is another one.
+They go through `mpiens/store/files.py` and `mpiens/small_files.py`; here the ``os`` that these see is another one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mpiens import small_files
 from mpiens.store import files
 
 CHANGES = ("write", "fsync", "replace", "unlink", "rmdir", "link", "ftruncate", "mkdir")
@@ -54,12 +55,12 @@ class FaultyOs:
 @contextmanager
 def disk(before: Callable[[int, str], None], **options: bool) -> Iterator[FaultyOs]:
     """Let mpiens see such a disk."""
-    real = files.os
-    files.os = FaultyOs(before, **options)  # type: ignore[assignment]
+    real, faulty = files.os, FaultyOs(before, **options)
+    files.os = small_files.os = faulty  # type: ignore[assignment]
     try:
-        yield files.os  # type: ignore[misc]
+        yield faulty
     finally:
-        files.os = real
+        files.os = small_files.os = real
 
 
 def dies_at(step: int) -> Callable[[int, str], None]:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from mpiens.errors import UsageError
 from mpiens.report import words
-from mpiens.report.status import read_status
+from mpiens.report.status import CHANGED, read_status
 from mpiens.runtime.lifesign import STATUS_NAME
 from mpiens.trial import TrialState
 
@@ -63,6 +63,10 @@ def _describe(found: dict[str, Any]) -> str:
     lines += [f"  failures  {many} x {cause}" for cause, many in list(found["causes"].items())[:10]]
     if found["state"] == "lost":
         lines.append(f"  the run has not been heard of since its last status; it ran on {found['host']}")
+    if found[CHANGED]:
+        lines.append(
+            f"  {STATUS_NAME} is not as a run has written it: it is damaged, or another program has changed it"
+        )
     return "\n".join(lines)
 
 

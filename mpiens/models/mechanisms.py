@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mpiens.environment import without_mpi
 from mpiens.errors import InstallationError, ModelError, SpecError
+from mpiens.small_files import write_whole
 
 LIBRARY = "libnrnmech.so"
 LOG = "nrnivmodl.log"
@@ -58,7 +59,7 @@ def compile_mechanisms(folder: Path, build_dir: Path) -> Path:
         fresh = library.with_suffix(".new")
         shutil.copy2(built[0], fresh)
         fresh.replace(library)
-    stamp.write_text(digest)
+    write_whole(stamp, digest)
     return library
 
 

@@ -15,16 +15,18 @@ from mpiens.environment import SUPERVISED
 from mpiens.errors import MpiensError, UsageError
 from mpiens.processes import is_alive
 from mpiens.runtime.lifesign import STATUS_NAME, age_s
+from mpiens.runtime.lock import is_held
 from mpiens.runtime.observer import Ending, Snapshot
-from mpiens.store.files import show_text
+from mpiens.small_files import is_as_written, with_checksum, write_whole
 
 EVERY_S = 2.0
+CHANGED = "is_changed"
+"""Key under which `read_status` says that the file is not as a run has written it."""
+
 _MOST_OF_FRONT = 200
 STALE_S = 30.0
-"""A status that says running, but was not renewed for this long, belongs to a run that was killed,
-unless its process is seen.
-
-A rank that drives and simulates in turn renews nothing while its trial runs."""
+"""A status that says running, comes from another machine, and was not renewed for this long, belongs to a run that was
+killed. On this machine its process is looked for instead."""
 
 
 class StatusFile:
@@ -61,10 +63,10 @@ class StatusFile:
 
     def _write(self, snapshot: Snapshot, reason: str = "") -> None:
         self._written_s = time.monotonic()
-        text = json.dumps(_plain(snapshot, reason), indent=1) + "\n"
+        text = json.dumps(with_checksum(_plain(snapshot, reason)), indent=1) + "\n"
         # A display must not end a run; whatever is wrong with the disk, the store will say it.
         with contextlib.suppress(OSError):
-            show_text(snapshot.run_dir / STATUS_NAME, text)
+            write_whole(snapshot.run_dir / STATUS_NAME, text, is_durable=False)
 
 
 def _plain(snapshot: Snapshot, reason: str) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def _plain(snapshot: Snapshot, reason: str) -> dict[str, Any]:
 
 
 def read_status(run_dir: Path) -> dict[str, Any]:
-    """The status of the run in this directory; a run that stopped being renewed is called lost.
+    """The status of the run in this directory; a run whose process has gone, or was not heard of any more, is lost.
 
     Raises:
         UsageError: There is no run, or its status cannot be read.
@@ -124,8 +126,17 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     if not isinstance(status, Mapping) or not isinstance(status.get("state"), str):
         raise UsageError(f"{path}: not a status file of mpiens")
     status = dict(status)
-    if status["state"] == "running" and not age_s(status) <= STALE_S:
-        is_here, updated = status.get("host") == platform.node(), status.get("updated")
-        if not (is_here and isinstance(updated, (int, float)) and is_alive(status.get("pid"), updated)):
-            status["state"] = "lost"
+    status[CHANGED] = not is_as_written(status)
+    if status["state"] == "running" and not _is_seen(path.parent, status):
+        status["state"] = "lost"
     return status
+
+
+def _is_seen(run_dir: Path, status: Mapping[str, Any]) -> bool:
+    """True when the run of this status may be there still: as its process on this machine, by its word elsewhere."""
+    if status.get("host") != platform.node():
+        return age_s(status) <= STALE_S
+    updated = status.get("updated")
+    if isinstance(updated, (int, float)) and is_alive(status.get("pid"), updated):
+        return True
+    return is_held(run_dir)  # by a process of another container, or of one that goes on with the run just now

@@ -6,7 +6,6 @@ They are kept in the run directory: what a sampler knew must not change when the
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ import msgpack
 
 from mpiens.errors import SpecError, StoreError
 from mpiens.samplers import FinishedTrial, PastTrial
+from mpiens.small_files import write_whole
 from mpiens.spec import LoadedSpec
 from mpiens.store import open_results
-from mpiens.store.files import explaining, replacing
+from mpiens.store.files import explaining
 from mpiens.trial import TrialState
 
 NAME = "earlier.bin"
@@ -69,10 +69,8 @@ def keep_earlier(run_dir: Path, trials: list[PastTrial]) -> None:
         return
     content = msgpack.packb([(t.params, t.ending.values) for t in trials if t.ending is not None])
     path = run_dir / NAME
-    with explaining(path, "write"), replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(_digest(content) + content)
-        file.flush()
-        os.fsync(file.fileno())
+    with explaining(path, "write"):
+        write_whole(path, _digest(content) + content)
 
 
 def _read(path: Path) -> list[PastTrial]:
@@ -80,7 +78,10 @@ def _read(path: Path) -> list[PastTrial]:
         data = path.read_bytes()
     digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if digest != _digest(content):
-        raise StoreError(f"{path}: damaged: its checksum is not that of its content")
+        raise StoreError(
+            f"{path}: damaged: its checksum is not that of its content; put a copy of it back, or delete it: then the "
+            "trials of search.from are taken as they are there now, and a run in generations may end with other points"
+        )
     return [_past(params, values) for params, values in msgpack.unpackb(content, strict_map_key=False)]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zlib
 from collections.abc import Callable, Collection
 from itertools import islice
 from pathlib import Path
@@ -17,11 +16,12 @@ from typing import Any
 from mpiens.errors import SpecError, UsageError
 from mpiens.record import Params
 from mpiens.samplers.grid import GridSampler
+from mpiens.small_files import is_as_written, with_checksum, write_whole
 from mpiens.space import Param, check_larger, embedded, grown, parse_space
 from mpiens.space.sources import row_key
 from mpiens.spec import LoadedSpec
 from mpiens.spec.algorithms import GRIDS
-from mpiens.store.files import replacing
+from mpiens.store.files import explaining
 
 NAME = "space.json"
 _CHECKED_AT_ONCE = 50_000
@@ -81,22 +81,18 @@ def go_on(loaded: LoadedSpec, run_dir: Path, is_forced: bool) -> Growth:
 def keep_forms(run_dir: Path, forms: tuple[Any, ...]) -> None:
     """Write space.json, where it does not say this already."""
     if forms and json.dumps(forms) != json.dumps(read_forms(run_dir)):
-        with replacing(run_dir / NAME) as temporary:
-            temporary.write_text(json.dumps({"crc32": _checksum(forms), "forms": forms}), encoding="utf-8")
+        path = run_dir / NAME
+        with explaining(path, "write"):
+            write_whole(path, json.dumps(with_checksum({"forms": forms})))
 
 
 def read_forms(run_dir: Path) -> tuple[Any, ...]:
     """What space.json says; nothing where it is not there, or damaged."""
     try:
         content = json.loads((run_dir / NAME).read_bytes())
-        forms = tuple(content["forms"])
-        return forms if content["crc32"] == _checksum(forms) else ()
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return tuple(content["forms"]) if is_as_written(content) else ()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return ()
-
-
-def _checksum(forms: tuple[Any, ...]) -> int:
-    return zlib.crc32(json.dumps(forms).encode())
 
 
 def run_points(run_dir: Path) -> tuple[Param, ...]:

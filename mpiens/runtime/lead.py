@@ -26,7 +26,7 @@ from mpiens.runtime.lock import RunLock
 from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
-from mpiens.runtime.origin import NAME, changed_model, keep_origin
+from mpiens.runtime.origin import NAME, changed_model, edited, keep_origin
 from mpiens.runtime.prepare import Job, is_complete, open_store, prepare
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
@@ -152,8 +152,9 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     done = recovered.start.tally.done
     again = sum(trial.was_sent for trial in recovered.start.pending)
     observer.noted(f"going on after {done} finished trials; {again} were running and run again")
-    if change := changed_model(job.run_dir, job.loaded):
-        observer.warned(change)
+    for change in (edited(job.run_dir), changed_model(job.run_dir, job.loaded)):
+        if change:
+            observer.warned(change)
     keep_origin(job.run_dir, job.loaded)  # not before it is sure that the run goes on with it
     return Logbook(job.run_dir, about, recovered.ledger, kept), recovered.start
 

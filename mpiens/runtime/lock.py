@@ -11,12 +11,30 @@ import errno
 import fcntl
 import os
 import platform
+import struct
 from pathlib import Path
 
 from mpiens.errors import RunExistsError, UsageError
 
 NAME = "run.lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN)
+_FLOCK = struct.Struct("hhqqi4x")  # of Linux: type, whence, start, length, process
+
+
+def is_held(run_dir: Path) -> bool:
+    """True while a process that this machine knows holds a run directory; takes no lock itself."""
+    try:
+        fd = os.open(run_dir / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_ = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        return bool(kind != fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 class RunLock:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mpiens.errors import SpecError, UsageError
+from mpiens.small_files import write_whole
 from mpiens.spec import LoadedSpec
 from mpiens.spec.yaml_tree import read_yaml, write_yaml
-from mpiens.store.files import explaining, replacing
+from mpiens.store.files import explaining
 
 NAME = "origin.yaml"
+_TAIL = "# checksum of what the run wrote here: {:08x}\n"
 _HEAD = "# The spec of this run, changed by the settings under `set`, is what `mpiens resume` runs.\n"
 
 
@@ -61,10 +64,9 @@ def keep_origin(run_dir: Path, loaded: LoadedSpec) -> None:
         "model": model_digests(loaded),
     }
     path = run_dir / NAME
-    with explaining(path, "write"), replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write(_HEAD + write_yaml(content))
-        stream.flush()
-        os.fsync(stream.fileno())
+    text = _HEAD + write_yaml(content)
+    with explaining(path, "write"):
+        write_whole(path, text + _TAIL.format(zlib.crc32(text.encode())))
 
 
 def read_origin(run_dir: Path) -> Origin:
@@ -91,6 +93,23 @@ def read_origin(run_dir: Path) -> Origin:
     model = content.get("model")  # earlier versions have not kept it
     digests = {str(name): str(digest) for name, digest in model.items()} if isinstance(model, dict) else {}
     return Origin(str(texts[0]), str(texts[1]), tuple(settings), digests)
+
+
+def edited(run_dir: Path) -> str:
+    """What to tell a person where origin.yaml is not what the run has written: edited, or damaged."""
+    try:
+        text = (run_dir / NAME).read_bytes().decode("utf-8")
+        origin = read_origin(run_dir)
+    except (OSError, UnicodeDecodeError, UsageError):
+        return ""  # said by whoever needs it
+    head, _, _ = text.rpartition(_TAIL.partition("{")[0])
+    if text == head + _TAIL.format(zlib.crc32(head.encode())):
+        return ""
+    settings = ", ".join(origin.settings) or "no settings"
+    return (
+        f"{run_dir / NAME} is not as the run has written it, but edited or damaged; it names the spec "
+        f"{origin.spec} (beside: {origin.beside}) with {settings}"
+    )
 
 
 def changed_model(run_dir: Path, loaded: LoadedSpec) -> str:

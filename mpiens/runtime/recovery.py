@@ -27,7 +27,8 @@ from mpiens.record import Params
 from mpiens.runtime.charges import Kills, pending
 from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Pruner, Sampler
-from mpiens.store.files import explaining, name_aside, rename
+from mpiens.small_files import rename
+from mpiens.store.files import explaining, name_aside
 from mpiens.store.journal import START, read_frames
 from mpiens.store.outcomes import Outcomes
 from mpiens.trial import TrialState

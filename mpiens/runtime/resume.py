@@ -12,7 +12,7 @@ import numpy as np
 
 from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved
 from mpiens.errors import SpecError, UsageError
-from mpiens.runtime.origin import read_origin, spec_digest
+from mpiens.runtime.origin import edited, read_origin, spec_digest
 from mpiens.runtime.recovery import Found
 from mpiens.spec import LoadedSpec, load_spec
 from mpiens.spec.compare import differences, points_digest
@@ -61,8 +61,18 @@ def spec_of(run_dir: Path, found: Found, overrides: Sequence[str]) -> LoadedSpec
     place = origin.place(run_dir)
     if place is None:
         beside, recorded = origin.places(run_dir)
-        raise UsageError(f"the spec of this run is neither {beside} nor {recorded}; {by_hand}")
-    return load_spec(place, [*origin.settings, *overrides])
+        raise UsageError(f"the spec of this run is neither {beside} nor {recorded}; {by_hand}{_edited(run_dir)}")
+    try:
+        return load_spec(place, [*origin.settings, *overrides])
+    except SpecError as error:
+        if note := _edited(run_dir):
+            raise UsageError(f"{error}{note}") from error
+        raise
+
+
+def _edited(run_dir: Path) -> str:
+    note = edited(run_dir)
+    return note and f"\n{note}"
 
 
 def _command(run_dir: Path) -> str:
@@ -124,7 +134,7 @@ def check_same(
     raise UsageError(
         f"{run_dir}: the spec, {loaded.shown_file}, has changed in what decides about the results:\n"
         f"{shown}\n"
-        "change it back, or start a new run with --output DIR; --force goes on all the same"
+        f"change it back, or start a new run with --output DIR; --force goes on all the same{_edited(run_dir)}"
     )
 
 

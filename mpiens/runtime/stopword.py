@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from mpiens.store.files import remove, show_text
+from mpiens.small_files import write_whole
+from mpiens.store.files import remove
 
 _PLACE = "journal/stop.txt"
 _MOST_BYTES = 80
@@ -14,7 +15,7 @@ _MOST_BYTES = 80
 def leave_word(run_dir: Path, reason: str) -> None:
     """As a supervisor, before the signal. A run that has no directory yet goes without."""
     with contextlib.suppress(OSError):
-        show_text(run_dir / _PLACE, reason)
+        write_whole(run_dir / _PLACE, reason, is_durable=False)
 
 
 def take_word(run_dir: Path) -> str:

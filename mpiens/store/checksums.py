@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from mpiens.errors import StoreError
-from mpiens.store.files import at_once, syncing, write_all
+from mpiens.small_files import write_all
+from mpiens.store.files import at_once, syncing
 
 STEP_BYTES = 2**22
 """Bytes that are looked at in one step; a multiple of any block."""

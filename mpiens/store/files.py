@@ -1,7 +1,7 @@
 """Files that appear whole or not at all, and errors that name them.
 
-Every change of the disk by the journals, segments, checkpoints and the status goes through the calls of ``os`` in this
-module: tests let each of them fail, or end the process.
+Every change of the disk by the journals, segments, checkpoints and small files goes through the calls of ``os`` in this
+module and in `mpiens/small_files.py`: tests let each of them fail, or end the process.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mpiens.errors import StoreError
+from mpiens.small_files import force, rename, sync_folder, temporary_name
 
 _ADVICE = {
     errno.ENOSPC: "make space, then resume: what was stored is kept",
@@ -60,26 +61,9 @@ def explaining(path: Path, doing: str) -> Iterator[None]:
         raise store_error(path, doing, error) from error
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of it, in one call where the system allows that."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
-
-
-def force(fd: int) -> None:
-    """Force what was written to the disk."""
-    os.fsync(fd)
-
-
 def cut(fd: int, size: int) -> None:
     """Cut a file off at `size`."""
     os.ftruncate(fd, size)
-
-
-def rename(old: Path, new: Path) -> None:
-    """Give a file another name; what had that name before goes."""
-    os.replace(old, new)  # noqa: PTH105 - all changes are calls of os
 
 
 def name_aside(path: Path) -> Path:
@@ -119,15 +103,6 @@ def keep_as(path: Path, kept: Path) -> None:
 def sync_file(path: Path) -> None:
     """Make the content of a file durable."""
     fd = os.open(path, os.O_RDWR)
-    try:
-        force(fd)
-    finally:
-        os.close(fd)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         force(fd)
     finally:
@@ -195,11 +170,6 @@ def remove_empty(folder: Path) -> None:
         os.rmdir(folder)  # noqa: PTH106 - all changes are calls of os
 
 
-def temporary_name(path: Path) -> Path:
-    """Where `path` grows before it gets its name. Always the same, so that a killed attempt is overwritten."""
-    return path.with_name(f".{path.name}.tmp")
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; when the block ends well it becomes `path`, atomically and durably.
@@ -219,23 +189,3 @@ def replacing(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - all changes are calls of os
             raise
-
-
-def show_text(path: Path, text: str) -> None:
-    """Replace a file that is only looked at: whole, but not forced to the disk.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    temporary = temporary_name(path)
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
-            write_all(fd, text.encode())
-        finally:
-            os.close(fd)
-        rename(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108 - all changes are calls of os
-        raise

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mpiens.errors import StoreError
 from mpiens.record import TrialRecord, decode
-from mpiens.store.files import explaining, name_aside, remove, rename
+from mpiens.small_files import rename
+from mpiens.store.files import explaining, name_aside, remove
 from mpiens.store.journal import (
     FRAME_BYTES,
     START,

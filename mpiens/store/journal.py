@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mpiens.errors import StoreError
+from mpiens.small_files import force, sync_folder, write_all
 from mpiens.store.base import JOURNAL_MAGIC
-from mpiens.store.files import cut, explaining, force, store_error, sync_folder, write_all
+from mpiens.store.files import cut, explaining, store_error
 
 _VERSION = 1
 _HEADER = struct.pack("<8sII", JOURNAL_MAGIC, _VERSION, 0)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from mpiens.errors import StoreError
+from mpiens.small_files import rename, sync_folder
 from mpiens.store.checked import verify
 from mpiens.store.checksums import DamageError
-from mpiens.store.files import at_once, explaining, link, name_aside, rename, replacing, sync_file, sync_folder
+from mpiens.store.files import at_once, explaining, link, name_aside, replacing, sync_file
 from mpiens.store.hdf5 import opened, read_replaced
 from mpiens.store.pack import is_packed
 from mpiens.store.salvage import Salvage, salvage, writing_salvaged

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from mpiens.record import Params, TrialRecord
+from mpiens.small_files import sync_folder
 from mpiens.store.base import RunState
-from mpiens.store.files import at_once, explaining, make_folder, remove, remove_empty, sync_folder, syncing
+from mpiens.store.files import at_once, explaining, make_folder, remove, remove_empty, syncing
 from mpiens.store.gather import Gathered
 from mpiens.store.hdf5 import Facts
 from mpiens.store.intake import Intake

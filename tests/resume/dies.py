@@ -10,6 +10,7 @@ import sys
 from mpi4py import MPI
 
 from faults import FaultyOs
+from mpiens import small_files
 from mpiens.store import files
 
 STEP = int(sys.argv.pop(1))
@@ -22,6 +23,6 @@ def before(number: int, name: str) -> None:
 
 
 if MPI.COMM_WORLD.rank == 0:
-    files.os = FaultyOs(before)  # type: ignore[assignment]
+    files.os = small_files.os = FaultyOs(before)  # type: ignore[assignment]
 sys.argv[0] = "mpiens"
 runpy.run_module("mpiens", run_name="__main__")

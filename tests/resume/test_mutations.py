@@ -1,15 +1,18 @@
 """A thousand random mutations of every kind of file of a run: each is seen, or changes nothing that is read.
 
 Never a value that was not written, an error that is not mpiens's own, or a hang (the whole test has a time limit).
-``MPIENS_MUTATIONS`` is how many of each kind (1000), ``MPIENS_MUTATION_SEED`` where they begin (1).
+``MPIENS_MUTATIONS`` is how many of each kind (1000), ``MPIENS_MUTATION_SEED`` where they begin (1). What reads the file
+looks at it after every mutation; the whole run is taken up after every thirtieth (``MPIENS_MUTATION_RESUME``: 30; 1 by
+hand).
 """
 
 from __future__ import annotations
 
+import json
 import os
-import random
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +23,40 @@ import pytest
 from click.testing import CliRunner
 
 from faults import disk
-from mpiens.checkpoint import NAME, Saved, read_checkpoint, write_checkpoint
-from mpiens.cli.status import status
+from mpiens.checkpoint import NAME, PREVIOUS_NAME, Saved, read_checkpoint, write_checkpoint
+from mpiens.cli.status import list_runs, status
 from mpiens.driver.ledger import asked_entry, told_entry
-from mpiens.errors import MpiensError, StoreError
+from mpiens.errors import MpiensError, StoreError, UsageError
 from mpiens.goals import Goals
+from mpiens.guard import Death, read_deaths, write_death
+from mpiens.messages import Assignment
 from mpiens.record import TrialRecord, decode, encode
+from mpiens.runtime import earlier
 from mpiens.runtime.growth import keep_forms, read_forms
+from mpiens.runtime.origin import edited, keep_origin, read_origin
 from mpiens.runtime.recovery import find_checkpoint, recover, replay
-from mpiens.samplers import FinishedTrial
+from mpiens.samplers import FinishedTrial, PastTrial
 from mpiens.samplers.base import Past
+from mpiens.small_files import with_checksum
+from mpiens.spec import LoadedSpec, load_spec
 from mpiens.store import FileStore, open_results
 from mpiens.store.checked import verify
 from mpiens.store.journal import Journal, read_frames
 from mpiens.trial import TrialState
+from mpiens.watchdog import Watchdog, killed, note_path, read_kills
+from resume.mutated import mutations
 
 COUNT = int(os.environ.get("MPIENS_MUTATIONS", "1000"))
-SEED = os.environ.get("MPIENS_MUTATION_SEED", "1")
+RESUME_EVERY = int(os.environ.get("MPIENS_MUTATION_RESUME", "30"))
 TRIALS = 24
+DEATH = Death(0, "here", "SIGSEGV", True, 7, 2, 1.5)
+EARLIER = [PastTrial({"x": n / 3}, FinishedTrial(0, TrialState.COMPLETE, (n / 7,))) for n in range(20)]
+STATUS: dict[str, Any] = {
+    **{"name": "m", "state": "stopped", "reason": "", "total": 24, "complete": 24, "failed": 0, "pruned": 0},
+    **{"running": 0, "elapsed_s": 1.0, "rate_per_s": 1.0, "time_left_s": None, "groups": 1, "group_size": 1},
+    **{"busy_share": 0.5, "lost_groups": 0, "retried": 0, "causes": {"ValueError": 1}, "updated": 1.0},
+    **{"best": {"number": 0, "values": {"loss": 0.0}, "params": {"x": 0.0}}, "host": "here", "pid": 1},
+}
 FORMS = ({"x": [1, 2.5, 4], "y": ["a", "b"]}, {"x": [1, 2.5, 4, 5], "y": ["a", "b"]})
 
 
@@ -69,17 +88,26 @@ def run_dir(tmp_path: Path) -> Path:
         told = [FinishedTrial(n, TrialState.COMPLETE, (n / 7,)) for n in range(first, first + 4)]
         journal.append(msgpack.packb([asked_entry(first, points)]), msgpack.packb([told_entry(told)]))
     journal.close()
-    write_checkpoint(folder, checkpoint())
+    for _ in (PREVIOUS_NAME, NAME):
+        write_checkpoint(folder, checkpoint())
     keep_forms(folder, FORMS)
-    status_json = (
-        '{"name": "m", "state": "stopped", "reason": "", "total": 24, "complete": 24, "failed": 0, "pruned": 0'
-    )
-    (folder / "status.json").write_text(
-        status_json + ', "running": 0, "elapsed_s": 1.0, "rate_per_s": 1.0, "time_left_s": null, "groups": 1, '
-        '"group_size": 1, "busy_share": 0.5, "lost_groups": 0, "retried": 0, "best": {"number": 0, "values": {"loss": '
-        '0.0}, "params": {"x": 0.0}}, "causes": {"ValueError": 1}, "updated": 1.0, "host": "here", "pid": 1}'
-    )
+    keep_origin(folder, loaded_spec(tmp_path))
+    earlier.keep_earlier(folder, EARLIER)
+    write_death(folder, DEATH)
+    watchdog = Watchdog(60.0, note_path(folder, 0))
+    with watchdog.limited(Assignment(7, 2, {})):
+        os.kill(os.getpid(), signal.SIGRTMAX)  # as the kernel does just before it kills the rank
+    watchdog.close()
+    (folder / "status.json").write_text(json.dumps(with_checksum(STATUS)))
     return folder
+
+
+def loaded_spec(folder: Path) -> LoadedSpec:
+    text = "name: m\nmodel: {python: model.py:simulate}\nspace: {x: {low: 0, high: 8.0}}\n"
+    (folder / "m.yaml").write_text(
+        text + "search: {algorithm: tpe, trials: 24, from: before, objectives: {loss: minimize}}\n"
+    )
+    return load_spec(folder / "m.yaml", ["limits.max_attempts=5"])
 
 
 def checkpoint() -> Saved:
@@ -94,35 +122,6 @@ def checkpoint() -> Saved:
         order=np.stack([np.arange(12), np.full(12, 12)], axis=1),
         points=b"".join(msgpack.packb({"x": number / 3}) for number in range(12)),
     )
-
-
-def mutations(path: Path) -> Iterator[str]:
-    """Put `COUNT` damaged contents into a file, one after the other."""
-    sound = path.read_bytes()
-    chance = random.Random(f"{SEED} {path.name}")
-    made = 0
-    while made < COUNT:
-        data = bytearray(sound)
-        kind = chance.choice(("flip", "flip", "flip", "cut", "swap", "swap", "zero", "grow"))
-        size = min(chance.choice((1, 16, 512, 4096)), len(data) // 3)
-        first, second = sorted((chance.randrange(len(data) - size), chance.randrange(len(data) - size)))
-        if kind == "flip":
-            for _ in range(chance.choice((1, 1, 2, 8, 40))):
-                data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-        elif kind == "cut":
-            del data[chance.randrange(len(data)) :]
-        elif kind == "swap" and second - first >= size:
-            one, other = data[first : first + size], data[second : second + size]
-            data[first : first + size], data[second : second + size] = other, one
-        elif kind == "zero":
-            data[first : first + size] = bytes(size)
-        elif kind == "grow":
-            data += chance.randbytes(size)
-        if data != sound:
-            made += 1
-            path.write_bytes(data)
-            yield f"mutation {made}: {kind}"
-    path.write_bytes(sound)
 
 
 class NoSampler:
@@ -161,7 +160,16 @@ def check_resumed(run_dir: Path, how: str) -> list[str]:
     ledger, _kept, warnings = replay(run_dir, found.saved, 1, True)
     outcomes = store.outcomes()
     assert np.array_equal(outcomes.values[:, 0], outcomes.numbers / 7), how
-    recovered = recover(ledger, store, NoSampler(), 3, Goals(("minimize",)))  # type: ignore[arg-type]
+    deaths, kills = read_deaths(run_dir), read_kills(run_dir)
+    recovered = recover(
+        ledger,
+        store,
+        NoSampler(),
+        3,
+        Goals(("minimize",)),
+        deaths=deaths,
+        kills=kills,  # type: ignore[arg-type]
+    )
     assert recovered.start.tally.done == len(outcomes.numbers), how
     assert all(trial.params == {"x": trial.number / 3} for trial in recovered.start.pending), how
     assert len(recovered.start.pending) + len(outcomes.numbers) == recovered.start.asked, how
@@ -184,8 +192,34 @@ def check_driver_journal(path: Path, how: str) -> None:
 
 
 def check_checkpoint(path: Path, how: str) -> None:
-    with pytest.raises(StoreError, match=NAME):
+    with pytest.raises(StoreError, match=path.name):
         read_checkpoint(path)
+
+
+def check_origin(path: Path, how: str) -> None:
+    loaded = loaded_spec(path.parent.parent)
+    try:
+        origin = read_origin(path.parent)
+    except UsageError as error:
+        assert path.name in str(error), how
+        return
+    keep_origin(path.parent.parent, loaded)
+    assert edited(path.parent.parent) == ""
+    if origin != read_origin(path.parent.parent):
+        assert f"{origin.spec} (beside: {origin.beside})" in edited(path.parent), how
+
+
+def check_earlier(path: Path, how: str) -> None:
+    with pytest.raises(StoreError, match=r"earlier\.bin: damaged.*put a copy"):
+        earlier.earlier_trials(loaded_spec(path.parent.parent), path.parent)
+
+
+def check_death(path: Path, how: str) -> None:
+    assert read_deaths(path.parent.parent) in ([], [DEATH]), how
+
+
+def check_note(path: Path, how: str) -> None:
+    assert read_kills(path.parent.parent) in ({}, {(7, 2): killed(60.0)}), how
 
 
 def check_segment(path: Path, how: str) -> None:
@@ -206,11 +240,18 @@ PLACES: dict[str, Callable[[Path, str], None]] = {
     "journal/0-000002.bin": check_journal,
     "journal/driver-000001.bin": check_driver_journal,
     NAME: check_checkpoint,
+    PREVIOUS_NAME: check_checkpoint,
+    "origin.yaml": check_origin,
+    earlier.NAME: check_earlier,
+    "journal/death-0.json": check_death,
+    "journal/rank-0.note": check_note,
     "segments/0-000001.h5": check_segment,
     "results.h5": check_master,
     "space.json": check_space,
 }
-"""Files, and what looks at each of them after every mutation; a whole resume follows every thirtieth."""
+"""Files, and what looks at each of them after every mutation."""
+UNREAD = ("origin.yaml", "space.json", earlier.NAME)
+"""Those that have been read before a run is taken up."""
 
 
 @pytest.mark.timeout(600)
@@ -218,13 +259,15 @@ PLACES: dict[str, Callable[[Path, str], None]] = {
 def test_a_damaged_file_of_a_run_that_goes_on(place: str, run_dir: Path, tmp_path: Path) -> None:
     master = (run_dir / "results.h5").read_bytes()
     copy = tmp_path / "copy.run"
-    for count, how in enumerate(mutations(run_dir / place)):
+    for count, how in enumerate(mutations(run_dir / place, COUNT)):
         PLACES[place](run_dir / place, how)
-        if count % 30 == 0:
+        if place not in UNREAD and count % RESUME_EVERY == 0:
             shutil.copytree(run_dir, copy)
+            if place == PREVIOUS_NAME:
+                (copy / NAME).write_bytes(b"")
             with disk(lambda *_: None, tears=False):
                 warnings = check_resumed(copy, how)
-            if place in (NAME, "segments/0-000001.h5"):
+            if place in (NAME, PREVIOUS_NAME, "segments/0-000001.h5"):
                 assert any(Path(place).name in warning for warning in warnings), how
             check_results(copy, how)
             shutil.rmtree(copy)
@@ -237,11 +280,11 @@ def test_a_damaged_file_of_a_run_that_goes_on(place: str, run_dir: Path, tmp_pat
 def test_a_damaged_packed_file(run_dir: Path) -> None:
     store = open_store(run_dir)
     store.finish("complete")
-    for _count, how in enumerate(mutations(run_dir / "results.h5")):
+    for count, how in enumerate(mutations(run_dir / "results.h5", COUNT)):
         check_results(run_dir, how)
         with pytest.raises(StoreError, match=r"results\.h5"):
             open_results(run_dir).verify()
-        open_store_warnings = _reopened(run_dir) if _count % 30 == 0 else ["results.h5"]
+        open_store_warnings = _reopened(run_dir) if count % RESUME_EVERY == 0 else ["results.h5"]
         assert "results.h5" in open_store_warnings[0], how
     check_results(run_dir, "sound")
     open_results(run_dir).verify()
@@ -260,9 +303,15 @@ def _reopened(run_dir: Path) -> list[str]:
 @pytest.mark.timeout(600)
 def test_a_damaged_status(run_dir: Path) -> None:
     runner = CliRunner()
-    for how in mutations(run_dir / "status.json"):
+    sound = runner.invoke(status, [str(run_dir)]).output
+    assert "is not as a run has written it" not in sound
+    for how in mutations(run_dir / "status.json", COUNT):
         done = runner.invoke(status, [str(run_dir)])
         assert done.exception is None or isinstance(done.exception, (MpiensError, SystemExit)), (how, done.exception)
+        if done.exception is None and done.output != sound:
+            assert "is not as a run has written it" in done.output, how
+        listed = runner.invoke(list_runs, [str(run_dir.parent)])
+        assert listed.exception is None or isinstance(listed.exception, SystemExit), (how, listed.exception)
 
 
 def test_a_status_that_is_nested_without_end(run_dir: Path) -> None:
