@@ -44,6 +44,10 @@ class Layout:
                 return index
         return None
 
+    def writer_of(self, group: int) -> int:
+        """Rank that writes what this group finds."""
+        return self.writers[group % len(self.writers)] if self.writers else self.driver
+
     def describe(self) -> str:
         """The plan in a few lines, for people."""
         if self.is_serial:

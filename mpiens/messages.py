@@ -7,20 +7,40 @@ Setup           driver -> all      how to run trials; the first message
 Ready           root -> driver     the group is set up and takes trials
 SetupFailed     member -> driver   the group cannot be set up
 Assign          driver -> root     run these trials, in this order
-Results         root -> driver     attempts have ended; each carries its record, packed for the store
+Results         root -> writer     attempts have ended; each carries its record, packed for the store
+Written         writer -> driver   the records of these attempts are safe; failed ones go on to it as `Results`
 Reported        root -> driver     a trial has reported values; is it to be given up?
 Verdict         driver -> root     the answer to that
 GroupStuck      member -> driver   the group disagrees about a trial and cannot go on
 Alive           driver -> all      nothing new; said now and then, so that a dead driver is noticed
+                writer -> driver   likewise
 Hurry           driver -> root     trials that ask whether they should stop are to end
 Shutdown        driver -> all      no more work
 Left            all -> driver      this rank has nothing more to say
 RankLost        transport -> any   this rank has died; nobody sends it
 ==============  =================  ==================================================================
+
+Where the driver writes itself, it is the writer of the first of these, and there is no other. Where ranks of their own
+write (``store.writers``), they and the driver say besides:
+
+==============  =================  ==================================================================
+message         from -> to         meaning
+==============  =================  ==================================================================
+WriterSetup     driver -> writer   what a writer must know; its first message
+Keep            driver -> writer   write the record of a trial that has failed for good
+Fence           driver -> writer   take no more of this group, which is lost
+Fenced          writer -> driver   so it is; all that the group had said before has been told
+Seal            driver -> writer   make a segment of what is in the journal
+Sealed          writer -> writer   to the first one: these segments are there, for results.h5
+Finish          driver -> writer   the run has ended
+Finished        writer -> driver   all files are complete
+WriterFailed    writer -> driver   nothing can be written any more
+==============  =================  ==================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -214,7 +234,15 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Attempts that have ended, in the order in which they ran."""
+    """Attempts that have ended, in the order in which they ran. Those that have failed have no record."""
+
+    group: int
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Attempts that have ended and whose records are safe, without the records."""
 
     group: int
     results: tuple[Result, ...]
@@ -283,6 +311,108 @@ class Shutdown:
 
 
 @dataclass(frozen=True, slots=True)
+class WriterSetup:
+    """All that a writer must know of the run.
+
+    Attributes:
+        index: Which writer this is, from 0.
+        ranks: World ranks of all writers.
+        run_dir: Run directory, absolute.
+        name: The run's label.
+        spec_text: The spec.
+        provenance: Where the run comes from: strings and numbers by name.
+        objectives: ``minimize``, ``maximize`` or ``constraint`` by name.
+        parameters: Names of the parameters.
+    """
+
+    index: int
+    ranks: tuple[int, ...]
+    run_dir: str
+    name: str
+    spec_text: str
+    provenance: Mapping[str, str | int]
+    objectives: Mapping[str, str]
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A trial that has failed for good; its record is the driver's, and has yet to be written."""
+
+    group: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A group is lost, and what it may still have to say must not count."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The answer to `Fence`: from here on nothing of the group is taken."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Time to make segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Segments are there that results.h5 does not show yet.
+
+    Attributes:
+        segments: Their file names.
+        journals: File names of the journals that they were made of, and that go once results.h5 shows them.
+    """
+
+    segments: tuple[str, ...]
+    journals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run has ended.
+
+    Attributes:
+        state: What results.h5 is to say of it.
+    """
+
+    state: Literal["running", "stopped", "complete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A writer has done all that it had to.
+
+    Attributes:
+        rank: Of the writer.
+        notes: What a person should know, a sentence each.
+    """
+
+    rank: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriterFailed:
+    """A writer cannot go on.
+
+    Attributes:
+        rank: Of the writer.
+        error: Cause, one line.
+    """
+
+    rank: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class RankLost:
     """The rank has died, and the job goes on. Nobody sends this: a transport finds it out."""
 
@@ -296,6 +426,7 @@ Message = (
     | SetupFailed
     | Assign
     | Results
+    | Written
     | Reported
     | Verdict
     | GroupStuck
@@ -303,4 +434,13 @@ Message = (
     | Hurry
     | Shutdown
     | Left
+    | WriterSetup
+    | Keep
+    | Fence
+    | Fenced
+    | Seal
+    | Sealed
+    | Finish
+    | Finished
+    | WriterFailed
 )

@@ -15,18 +15,28 @@ from mpiens.messages import (
     Alive,
     Assign,
     Assignment,
+    Fence,
+    Fenced,
+    Finish,
+    Finished,
     GroupStuck,
     Hurry,
+    Keep,
     Left,
     Message,
     Ready,
     Reported,
     Result,
     Results,
+    Seal,
+    Sealed,
     Setup,
     SetupFailed,
     Shutdown,
     Verdict,
+    WriterFailed,
+    WriterSetup,
+    Written,
 )
 from mpiens.trial import TrialState
 
@@ -45,19 +55,36 @@ def _unpack_assign(*columns: tuple[Any, ...]) -> Assign:
     return Assign(tuple(map(_new_assignment, zip(*columns, strict=True))))
 
 
-def _pack_results(message: Results) -> tuple[Any, ...]:
+def _pack_results(message: Results | Written) -> tuple[Any, ...]:
     columns = list(zip(*message.results, strict=True))
     if columns:
         columns[_STATE] = tuple(map(int, columns[_STATE]))
     return (message.group, *columns)
 
 
-def _unpack_results(group: int, *columns: tuple[Any, ...]) -> Results:
+def _unpack_rows(*columns: tuple[Any, ...]) -> tuple[Result, ...]:
     if not columns:
-        return Results(group, ())
+        return ()
     states = map(_STATES.__getitem__, columns[_STATE])
     rows = zip(*columns[:_STATE], states, *columns[_STATE + 1 :], strict=True)
-    return Results(group, tuple(map(_new_result, rows)))
+    return tuple(map(_new_result, rows))
+
+
+def _unpack_results(group: int, *columns: tuple[Any, ...]) -> Results:
+    return Results(group, _unpack_rows(*columns))
+
+
+def _unpack_written(group: int, *columns: tuple[Any, ...]) -> Written:
+    return Written(group, _unpack_rows(*columns))
+
+
+def _pack_keep(message: Keep) -> tuple[Any, ...]:
+    return (message.group, *message.result)
+
+
+def _unpack_keep(group: int, *row: Any) -> Keep:
+    result: Result = _new_result((*row[:_STATE], _STATES[row[_STATE]], *row[_STATE + 1 :]))
+    return Keep(group, result)
 
 
 def _fields(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
@@ -80,15 +107,27 @@ _PLAIN: tuple[type[Any], ...] = (
     Hurry,
     Shutdown,
     Left,
+    WriterSetup,
+    Fence,
+    Fenced,
+    Seal,
+    Sealed,
+    Finish,
+    Finished,
+    WriterFailed,
 )
 _PACK: dict[type[Any], tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     Assign: ("Assign", _pack_assign),
     Results: ("Results", _pack_results),
+    Written: ("Written", _pack_results),
+    Keep: ("Keep", _pack_keep),
     **{kind: (kind.__name__, _fields(kind)) for kind in _PLAIN},
 }
 _UNPACK: dict[str, Callable[..., Message]] = {
     "Assign": _unpack_assign,
     "Results": _unpack_results,
+    "Written": _unpack_written,
+    "Keep": _unpack_keep,
     **{kind.__name__: kind for kind in _PLAIN},
 }
 

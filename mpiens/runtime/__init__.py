@@ -1,7 +1,7 @@
 """The composition root: wires one rank and lets it run. Reads as the architecture.
 
 Rank 0 prepares the run, tells everybody how trials are run, and drives (`lead`). The other ranks serve (`serve`), as
-members of groups or idle. A world of one rank does both in turn.
+members of groups, or writers (`write`), or idle. A world of one rank does both in turn.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from mpiens.errors import EXIT_FAILED, MpiensError
 from mpiens.runtime.signals import StopSignals
 
 if TYPE_CHECKING:
+    from mpiens.comm.mpi import World
+    from mpiens.messages import WriterSetup
     from mpiens.runtime.observer import Ending, Observer
     from mpiens.runtime.order import Order
+    from mpiens.runtime.serve import Lifeline
     from mpiens.runtime.walltime import Allotment
 
 
@@ -56,7 +59,7 @@ def run_rank(
             return lead(world, order, make_observer(), signals, ask_scheduler)
         from mpiens.runtime.serve import serve
 
-        serve(world)
+        serve(world, _write)
     except BaseException as error:
         if world.size == 1 or (world.rank == 0 and isinstance(error, MpiensError)):
             raise
@@ -70,3 +73,10 @@ def run_rank(
     finally:
         signals.release()
     return None
+
+
+def _write(world: World, lifeline: Lifeline, setup: WriterSetup) -> None:
+    # Only ranks that write pay for HDF5.
+    from mpiens.runtime.write import write
+
+    write(world, lifeline, setup)

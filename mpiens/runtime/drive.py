@@ -18,44 +18,28 @@ from mpiens.driver.actions import Shutdown as EndRun
 from mpiens.driver.events import (
     Asked,
     Event,
-    Failed,
-    GroupLost,
-    GroupReady,
     Idle,
-    Questioned,
     Stored,
     Tick,
 )
-from mpiens.errors import MpiensError, ProtocolError, StoreError
-from mpiens.messages import (
-    Alive,
-    Assign,
-    GroupStuck,
-    Message,
-    RankLost,
-    Ready,
-    Reported,
-    Result,
-    Results,
-    SetupFailed,
-    Verdict,
-)
+from mpiens.errors import MpiensError, StoreError
+from mpiens.messages import Alive, Assign, Message, Result, Verdict
 from mpiens.messages import Hurry as HurryUp
 from mpiens.record import TrialRecord, encode
+from mpiens.runtime.archive import Archive
 from mpiens.runtime.gauge import Gauge
+from mpiens.runtime.inbox import Inbox
 from mpiens.runtime.logbook import Logbook
 from mpiens.runtime.observer import Ending, Observer
 from mpiens.runtime.prepare import Job
-from mpiens.runtime.signals import Interrupted, StopSignals
+from mpiens.runtime.signals import StopSignals
 from mpiens.runtime.stops import Stops
-from mpiens.store.base import RunState, Store
+from mpiens.store.base import RunState
 from mpiens.trial import TrialState, trial_seed
-from mpiens.watchdog import note_path, read_kill
 
 TICK_S = 0.25
 _SYNC_EVERY_S = 1.0
 _ALIVE_EVERY_S = 60.0
-_DRAIN_S = 0.01
 
 
 class Drive:
@@ -63,7 +47,7 @@ class Drive:
 
     Args:
         job: What to run.
-        store: Where results go.
+        archive: Who keeps the results.
         logbook: Where the run's course goes.
         start: What earlier processes have left, or None.
         transport: The way to the groups' roots.
@@ -74,7 +58,7 @@ class Drive:
     def __init__(
         self,
         job: Job,
-        store: Store,
+        archive: Archive,
         logbook: Logbook,
         start: Start | None,
         transport: Transport,
@@ -82,7 +66,7 @@ class Drive:
         signals: StopSignals,
     ) -> None:
         self._job = job
-        self._store = store
+        self._archive = archive
         self._logbook = logbook
         self._transport = transport
         self._observer = observer
@@ -94,9 +78,8 @@ class Drive:
         self._chores: Iterator[None] | None = None
         self._roots = [members[0] for members in job.layout.groups]
         self._synced_s = self._spoke_s = self._gauge.start_s
+        self._inbox = Inbox(job, transport, archive, self._driver, self._gauge, observer)
         self._end: EndRun | None = None
-        self._stuck = False
-        self._setup_errors: set[str] = set()
         self._actions: dict[type[Any], Callable[[Any], Event | None]] = {
             Ask: self._ask,
             Dispatch: self._dispatch,
@@ -116,7 +99,7 @@ class Drive:
     @property
     def has_stuck_group(self) -> bool:
         """True when ranks of some group will not answer any more."""
-        return self._stuck
+        return self._inbox.has_stuck_group
 
     def run(self) -> Ending:
         """Until every trial is finished, or none can run any more.
@@ -151,7 +134,7 @@ class Drive:
         backoff = Backoff()
         self._handle([Tick(self._gauge.start_s)])
         while self._end is None:
-            if events := self._receive():
+            if events := self._inbox.receive():
                 backoff.reset()
             now_s = time.monotonic()
             if now_s - self._gauge.ticked_s >= TICK_S:
@@ -178,82 +161,14 @@ class Drive:
 
     def hear(self, message: Message) -> None:
         """Take in a message at once, of a trial that runs in this rank."""
-        self._handle([self._translate(message)])
-
-    # --- in ---------------------------------------------------------------------------------------------------------
-
-    def _receive(self) -> list[Event]:
-        """All messages that have arrived, as events; results are stored on the way."""
-        events: list[Event] = []
-        end_s = time.monotonic() + _DRAIN_S
-        while (envelope := self._poll()) is not None:
-            message = envelope.message
-            if isinstance(message, Results):
-                self._take_in(message, events)
-            elif isinstance(message, RankLost):
-                self._lose(message.rank, events)
-            else:
-                events.append(self._translate(message))
-            if time.monotonic() > end_s:
-                break
-        return events
-
-    def _poll(self) -> Envelope | None:
-        try:
-            return self._transport.poll()
-        except Interrupted:
-            return None  # the signals say the rest
-
-    def _lose(self, rank: int, events: list[Event]) -> None:
-        """A rank has died: its group goes, all others go on."""
-        self._gauge.lost_ranks += 1
-        index = self._job.layout.group_of(rank)
-        if index is None or index in self._driver.tally.lost_groups:
-            self._observer.warned(f"rank {rank} is lost too")
-            return
-        at = {(number, attempt) for number, attempt, group, *_ in self._driver.unfinished() if group == index}
-        kills = {key: cause for key, cause in read_kill(note_path(self._job.run_dir, rank)).items() if key in at}
-        for (number, _), cause in kills.items():
-            events.append(GroupLost(index, cause, number, is_death=True))
-        if not kills:
-            events.append(GroupLost(index, f"rank {rank} was killed in the midst of it", is_death=True))
-        self._observer.warned(f"rank {rank} is lost, and group {index} with it; the other groups go on")
-
-    def _take_in(self, message: Results, events: list[Event]) -> None:
-        is_lost = any(isinstance(event, GroupLost) and event.group == message.group for event in events)
-        if is_lost or message.group in self._driver.tally.lost_groups:
-            return  # Its trials have been given to others.
-        stored = tuple([result for result in message.results if result.record])
-        if stored:
-            self._store.append([result.record for result in stored])
-            events.append(Stored(message.group, stored))
-        if len(stored) < len(message.results):
-            events.append(Failed(message.group, tuple([result for result in message.results if not result.record])))
-
-    def _translate(self, message: Message) -> Event:
-        if isinstance(message, Ready):
-            self._gauge.ready()
-            return GroupReady(message.group)
-        if isinstance(message, SetupFailed):
-            # A thousand groups fail for one reason: it is said once.
-            if message.error not in self._setup_errors:
-                self._setup_errors.add(message.error)
-                self._observer.warned(f"group {message.group} cannot be set up: rank {message.rank}: {message.error}")
-            return GroupLost(message.group, message.error, None, message.is_usage)
-        if isinstance(message, GroupStuck):
-            self._stuck = True
-            self._observer.warned(f"group {message.group} is lost at trial {message.number}: {message.error}")
-            return GroupLost(message.group, message.error, message.number)
-        if isinstance(message, Reported):
-            return Questioned(message)
-        raise ProtocolError(f"the driver cannot handle {type(message).__name__}")
+        self._handle(self._inbox.hear(Envelope(0, message)))
 
     def _tick(self, now_s: float) -> Tick:
         self._gauge.tick(now_s)
         if now_s - self._synced_s >= _SYNC_EVERY_S:
             self._synced_s = now_s
-            self._store.sync()
             self._logbook.sync()
+        self._archive.tick(now_s)
         self._say_alive(now_s)
         return Tick(now_s)
 
@@ -287,7 +202,7 @@ class Drive:
             # Now that everything is carried out, so that driver, sampler and results agree.
             self._checkpoint_due = False
             if self._chores is None:
-                self._chores = chain(self._logbook.checkpointing(self._driver), self._store.sealing())
+                self._chores = chain(self._logbook.checkpointing(self._driver), self._archive.sealing())
 
     def _do_chore(self) -> None:
         """One step of writing a checkpoint; it takes some milliseconds, so that no group waits for long.
@@ -314,12 +229,9 @@ class Drive:
         self._logbook.sent(action.group, action.assignments)
         self._outgoing.append(action)
 
-    def _record_failure(self, action: RecordFailure) -> Stored:
+    def _record_failure(self, action: RecordFailure) -> Stored | None:
         number = action.number
         started_s = action.started_s or time.time()
-        result = Result(
-            number, action.attempt, TrialState.FAIL, (), started_s, action.elapsed_s, action.error, False, b""
-        )
         record = TrialRecord(
             number,
             TrialState.FAIL,
@@ -334,8 +246,8 @@ class Drive:
             {},
             action.history,
         )
-        self._store.append([encode(record)])
-        return Stored(action.group, (result,))
+        about = (started_s, action.elapsed_s, action.error, False, encode(record))
+        return self._archive.keep(action.group, Result(number, action.attempt, TrialState.FAIL, (), *about))
 
     def _note_retry(self, action: NoteRetry) -> None:
         self._logbook.repeated(action.number, action.attempt, action.history)
@@ -378,7 +290,7 @@ class Drive:
                 self._say_alive(now_s)
 
         # To pack a large run, or a disk, may take longer than the ranks wait for a word.
-        for note in self._store.finish(states[end.outcome], between):
+        for note in self._archive.finish(states[end.outcome], between):
             self._observer.noted(note)
         self._logbook.finish(self._driver, end.outcome == "complete", between)
         lost = dict(self._driver.tally.lost_groups)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from mpiens import guard
 from mpiens.comm.backoff import Backoff
+from mpiens.comm.base import Transport
 from mpiens.comm.faults import end_local_ranks
 from mpiens.comm.group import GroupLink
 from mpiens.comm.loopback import LoopbackTransport
@@ -18,8 +19,9 @@ from mpiens.driver.ledger import Ledger
 from mpiens.driver.tally import Tally
 from mpiens.environment import SUPERVISED, has_fault_tolerance
 from mpiens.errors import MpiensError
-from mpiens.messages import Left, Message, RankLost, Ready, Shutdown
+from mpiens.messages import Left, Message, RankLost, Ready, Shutdown, WriterSetup
 from mpiens.runlog import RunLog
+from mpiens.runtime.archive import OwnArchive
 from mpiens.runtime.drive import Drive
 from mpiens.runtime.growth import check_records, keep_forms
 from mpiens.runtime.lock import RunLock
@@ -27,12 +29,13 @@ from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
 from mpiens.runtime.order import Order
 from mpiens.runtime.origin import NAME, changed_model, edited, keep_origin
-from mpiens.runtime.prepare import Job, is_complete, open_store, prepare
+from mpiens.runtime.prepare import Job, is_complete, kinds_of_values, open_store, prepare, provenance
 from mpiens.runtime.recovery import recover, replay, set_aside
 from mpiens.runtime.resume import facts
 from mpiens.runtime.serve import LEAVE_TIMEOUT_S, make_member, make_watchdog
 from mpiens.runtime.signals import StopSignals
 from mpiens.runtime.walltime import Allotment, with_deadline
+from mpiens.runtime.writers import WriterRanks
 from mpiens.samplers.grid import GridSampler
 from mpiens.store import FileStore, remove_packed
 from mpiens.watchdog import read_kills
@@ -92,9 +95,10 @@ def _lead(
         raise
     if job.layout.is_serial:
         return _run_serially(world, job, store, begin, observer, signals)
-    for rank in range(1, world.size):
+    for rank in set(range(1, world.size)).difference(job.layout.writers):
         world.transport.send(rank, job.setup)
-    drive = Drive(job, store, *begin, world.transport, observer, signals)
+    archive = hand_over(job, store, world.transport) if job.layout.writers else OwnArchive(store)
+    drive = Drive(job, archive, *begin, world.transport, observer, signals)
     try:
         ending = drive.run()
     except MpiensError as error:
@@ -159,6 +163,15 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     return Logbook(job.run_dir, about, recovered.ledger, kept), recovered.start
 
 
+def hand_over(job: Job, store: FileStore, transport: Transport) -> WriterRanks:
+    """Let other ranks go on with the store, which has shown what is there."""
+    store.close()
+    spec, ranks = job.loaded.spec, job.layout.writers
+    about = (str(job.run_dir), spec.name, job.loaded.text, provenance(job), kinds_of_values(spec))
+    setups = [WriterSetup(index, ranks, *about, tuple(job.loaded.space.names)) for index in range(len(ranks))]
+    return WriterRanks(transport, job.layout, setups, lambda: open_store(job))
+
+
 def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_hasty: bool = False) -> None:
     """Let all other ranks leave.
 
@@ -217,7 +230,7 @@ def _run_serially(
         )
         transport = LoopbackTransport()
         root = GroupRoot(member, transport.say)
-        drive = Drive(job, store, *begin, transport, observer, signals)
+        drive = Drive(job, OwnArchive(store), *begin, transport, observer, signals)
 
         def work() -> bool:
             with signals.interrupting():

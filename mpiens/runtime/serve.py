@@ -1,9 +1,9 @@
-"""The ranks that do not drive: members of groups, and idle ones."""
+"""The ranks that do not drive: members of groups, writers, and idle ones."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from mpiens import guard
@@ -12,7 +12,7 @@ from mpiens.comm.faults import is_loss
 from mpiens.comm.group import GroupLink
 from mpiens.comm.mpi import World
 from mpiens.errors import PeerLost, ProtocolError, WaitTimeout
-from mpiens.messages import Alive, Left, Message, RankLost, Ready, Setup, SetupFailed, Shutdown
+from mpiens.messages import Alive, Left, Message, RankLost, Ready, Results, Setup, SetupFailed, Shutdown, WriterSetup
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext
 from mpiens.runlog import RunLog
@@ -90,8 +90,12 @@ class Lifeline:
             self.await_message()
 
 
-def serve(world: World) -> None:
+def serve(world: World, write: Callable[[World, Lifeline, WriterSetup], None]) -> None:
     """Until the driver says to leave.
+
+    Args:
+        world: All ranks.
+        write: What a rank does that writes. Members of groups do not pay for what it imports.
 
     Raises:
         WaitTimeout: The driver has been silent for too long.
@@ -112,6 +116,10 @@ def serve(world: World) -> None:
             finally:
                 lifeline.peers = ()
                 log.close()
+        lifeline.await_shutdown()
+    elif isinstance(message, WriterSetup):
+        guard.watch(world.rank, Path(message.run_dir))
+        write(world, lifeline, message)
         lifeline.await_shutdown()
     elif not isinstance(message, Shutdown):
         raise ProtocolError(f"rank {world.rank}: expected Setup first, found {type(message).__name__}")
@@ -159,7 +167,12 @@ def _join(world: World, lifeline: Lifeline, setup: Setup, index: int, log: RunLo
 def _take_part(world: World, lifeline: Lifeline, link: GroupLink, member: GroupMember) -> None:
     view = member.set_up()
     if link.rank == 0:
-        root = GroupRoot(member, lambda message: world.transport.send(0, message))
+        writer = member.setup.layout.writer_of(member.context.index)
+
+        def say(message: Message) -> None:
+            world.transport.send(writer if isinstance(message, Results) else 0, message)
+
+        root = GroupRoot(member, say)
         assert view is not None
         world.transport.send(0, view)
         if isinstance(view, Ready):

@@ -17,7 +17,6 @@ UNAVAILABLE_KEYS: tuple[str, ...] = ()
 """Refused when they stand in the spec with anything but their default."""
 
 UNAVAILABLE_VALUES: dict[str, tuple[Callable[[Spec], bool], str]] = {
-    "store.writers": (lambda spec: spec.store.writers > 0, "use writers: 0; rank 0 then writes the results itself"),
     "job": (lambda spec: spec.job is not None, "remove it; it is for job scripts, which come later"),
 }
 """Refused when the condition holds; and what to do instead."""

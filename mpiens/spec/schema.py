@@ -182,7 +182,7 @@ class GroupsSpec(_Part):
 class StoreSpec(_Part):
     """Who writes results."""
 
-    writers: int = Field(0, ge=0, description="0: the driver writes; n: ranks 1 to n do nothing else")
+    writers: int = Field(0, ge=0, le=31, description="0: the driver writes; n: ranks 1 to n do nothing else")
 
 
 class CheckpointSpec(_Part):

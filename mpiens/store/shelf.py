@@ -21,9 +21,9 @@ from mpiens.store.segment import Segment, parse_name, read_segment, segment_name
 from mpiens.store.shown import shown
 
 MERGE_AT = 48
-"""Segments at which the smallest are merged."""
+"""Segments at which the smallest are merged, of all writers together."""
 
-_MERGED_AT_ONCE = 32
+_MERGED_SHARE = 2 / 3
 _ASIDE = re.compile(r"(\d+-\d+\.h5)\.damaged(\.\d+)?")
 
 
@@ -32,17 +32,20 @@ class Shelf:
 
     Args:
         run_dir: The run directory; its folder of segments is there.
-        writer: Index of the writer.
+        writer: Index of the writer. Writer 0 sees those of all; the others see their own.
+        writers: How many there are. Writer 0 takes over segments of writers that are not there any more.
 
     Attributes:
         folder: Where they are.
+        writers: How many there are.
         segments: Those that count.
         retired: Those whose rows are all in others.
         warnings: What a user should know about what was found, a sentence each.
     """
 
-    def __init__(self, run_dir: Path, writer: int) -> None:
+    def __init__(self, run_dir: Path, writer: int, writers: int = 1) -> None:
         self.folder = run_dir / "segments"
+        self.writers = writers
         self.segments: list[Segment] = []
         self.retired: list[Path] = []
         self.warnings: list[str] = []
@@ -52,12 +55,12 @@ class Shelf:
         self._serial = 0
 
     def take_stock(self) -> None:
-        """Look at what earlier processes have left: check all of it, and save what is sound of what is damaged.
+        """As the only writer: check all that earlier processes have left, and save what is sound of what is damaged.
 
         Raises:
             StoreError: It cannot be read, or what is sound cannot be written.
         """
-        shown_before = self._adopt_results() if self._writer == 0 else []
+        shown_before = self._adopt_results()
         damaged = []
         for name in self._names():
             try:
@@ -67,7 +70,7 @@ class Shelf:
                 damaged.append(name)
         self.scan()
         replaced = {name for segment in self._known.values() if segment for name in segment.replaces}
-        for name in [] if self._writer else damaged:  # writer 0 does it for all
+        for name in damaged:
             if name in replaced:
                 _set_aside(self.folder / name)
             else:
@@ -112,15 +115,25 @@ class Shelf:
 
     def to_merge(self) -> list[Segment]:
         """The smallest segments of this writer; none when it has few enough."""
-        mine = [segment for segment in self.segments if _writer_of(segment.path.name) == self._writer]
-        if len(mine) < MERGE_AT:
+        mine = [segment for segment in self.segments if self._is_mine(segment.path.name)]
+        merge_at = max(2, MERGE_AT // self.writers)
+        if len(mine) < merge_at:
             return []
-        smallest = sorted(mine, key=lambda segment: segment.size_bytes)[:_MERGED_AT_ONCE]
+        smallest = sorted(mine, key=lambda segment: segment.size_bytes)[: max(2, round(merge_at * _MERGED_SHARE))]
         chosen = {segment.path for segment in smallest}
         return [segment for segment in self.segments if segment.path in chosen]
 
+    def has_seen(self, name: str) -> bool:
+        """True when this segment counts, or another that has replaced it does."""
+        return name in self._known or any(segment and name in segment.replaces for segment in self._known.values())
+
+    def _is_mine(self, name: str) -> bool:
+        writer = _writer_of(name)
+        return writer == self._writer or (self._writer == 0 and writer >= self.writers)
+
     def _names(self) -> list[str]:
-        names = [path.name for path in self.folder.iterdir() if parse_name(path.name)]
+        here = [path.name for path in self.folder.iterdir() if parse_name(path.name)]
+        names = [name for name in here if self._writer == 0 or self._is_mine(name)]
         return sorted(names, key=lambda name: parse_name(name) or (0, 0))
 
     def _names_aside(self) -> list[str]:

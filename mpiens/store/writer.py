@@ -49,9 +49,11 @@ class FileStore:
         provenance: Where the run comes from: strings and numbers by name.
         objectives: ``minimize`` or ``maximize`` by name.
         parameters: Names of the parameters.
-        writer: Index of this writer. Writer 0 also keeps results.h5, and takes over journals of writers that are not
+        writer: Index of this writer. Writer 0 also keeps results.h5, and takes over what writers have left that are not
             there any more.
-        writers: How many there are.
+        writers: How many there are. Of several each has journals and segments of its own.
+        is_checked: What is in the directory has been checked already, by a store that was the only one. Otherwise
+            writer 0 does that.
 
     Raises:
         StoreError: The directory cannot be read or written.
@@ -67,21 +69,27 @@ class FileStore:
         parameters: tuple[str, ...] | list[str],
         writer: int = 0,
         writers: int = 1,
+        is_checked: bool = False,
     ) -> None:
         self.run_dir = Path(run_dir)
         self._facts = Facts(name, spec_text, provenance, objectives, tuple(parameters))
         self._writer = writer
         self._results = self.run_dir / "results.h5"
-        self._shelf = Shelf(self.run_dir, writer)
+        self._shelf = Shelf(self.run_dir, writer, writers)
         self._intake = Intake(self.run_dir / "journal", writer, writers)
         self._onlookers = Onlookers()
         self._deletable: list[Path] = []
+        self._sealed: set[Path] = set()
+        self._adopted: list[tuple[Collection[str], list[Path]]] = []
         self._unsynced = 0
         self._steps: Iterator[None] | None = None
         with explaining(self.run_dir, "make the run directory"):
             for folder in (self.run_dir, self.run_dir / "journal", self._shelf.folder):
                 make_folder(folder)
-        self._shelf.take_stock()
+        if is_checked or writer:
+            self._shelf.scan()
+        else:
+            self._shelf.take_stock()
         self._journal = self._intake.open()
         self._shown: tuple[RunState, list[str]] | None = None
         at_once(self._showing("running"))
@@ -118,13 +126,13 @@ class FileStore:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
 
         `between` is called between the steps, because all of them may take long.
-        With several writers, writer 0 finishes last.
+        With several writers, writer 0 finishes last, and takes over what the others have left.
 
         Returns:
             What a person should know, a sentence each.
         """
         if self._writer == 0:
-            self._intake.writers = 1  # the others have closed theirs
+            self._intake.writers = self._shelf.writers = 1  # the others have closed theirs
         packs = state == "complete" and self._writer == 0
         self._end_steps()
         at_once(self._sealing(self._begin_journal(), "running" if packs else state), between)
@@ -132,6 +140,35 @@ class FileStore:
             return self._pack(state, between)
         self._journal.close()
         return ()
+
+    def close(self) -> None:
+        """Leave everything as it is, for another store to go on with."""
+        self._steps = None
+        self._journal.close()
+
+    def sealed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """As another than writer 0: names of the segments, and of the journals that writer 0 may delete with them."""
+        return (
+            tuple([segment.path.name for segment in self._shelf.segments]),
+            tuple(sorted(path.name for path in self._sealed)),
+        )
+
+    def adopting(self, segments: Collection[str], journals: Collection[str]) -> Iterator[None]:
+        """As writer 0: show what another writer has `sealed`, then delete its journals, in steps."""
+        self._adopted.append((segments, [self.run_dir / "journal" / name for name in journals]))
+        self._end_steps()
+        self._steps = self._adopting()
+        return self._steps
+
+    def _adopting(self) -> Iterator[None]:
+        self._shelf.scan()
+        yield from self._showing("running")
+        waiting, self._adopted = self._adopted, []
+        for segments, journals in waiting:
+            if all(map(self._shelf.has_seen, segments)):
+                self._intake.delete([path for path in journals if path.exists()])
+            else:  # another machine's file that this one cannot see yet
+                self._adopted.append((segments, journals))
 
     def outcomes(self) -> Outcomes:
         """How every trial with a record has ended."""
@@ -181,10 +218,15 @@ class FileStore:
             with explaining(old.path, "force records to the disk"):
                 yield from syncing(old.path)
             old.close()
-        journals = [path for path in self._intake.paths() if path != self._journal.path]
+        here = self._intake.paths()
+        self._sealed.intersection_update(here)
+        journals = [path for path in here if path != self._journal.path and path not in self._sealed]
         if journals:
             yield from self._converting(journals)
-            # Whoever looks at journals first and then at results.h5 misses nothing.
+        # Whoever looks at journals first and then at results.h5 misses nothing.
+        if journals and self._writer:
+            self._sealed.update(journals)
+        elif journals:
             yield from self._showing("running")
             self._intake.delete(journals)
         while chosen := self._shelf.to_merge():

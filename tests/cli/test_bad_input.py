@@ -41,7 +41,7 @@ BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
         {"search": {"algorithm": "tpee", "trials": 3, "objectives": {"loss": "minimize"}}},
         ["spec.yaml:", "search.algorithm", "tpe"],
     ),
-    ("part to come", {"store": {"writers": 1}}, ["spec.yaml:", "store.writers", "this version of mpiens"]),
+    ("too many writers", {"store": {"writers": 32}}, ["spec.yaml:", "store.writers", "must be at most 31"]),
     ("job scripts", {"job": {"scheduler": "slurm"}}, ["spec.yaml:", "job", "this version of mpiens"]),
     (
         "unknown option",

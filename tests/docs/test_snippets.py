@@ -183,7 +183,7 @@ def test_a_block_that_is_not_understood_is_an_error(text: str, problem: str) -> 
         ("bash", "exit 3", "exit status 3"),
         ("python", "1 / 0", "ZeroDivisionError"),
         ("spec", "name: a", "model: is missing"),
-        ("part", "store: {writers: 2}", "does not act on it yet"),
+        ("part", "job: {scheduler: slurm}", "does not act on it yet"),
         ("output", "something", "but what was printed is"),
         ("elsewhere", "if then", "syntax error"),
     ],
@@ -191,7 +191,7 @@ def test_a_block_that_is_not_understood_is_an_error(text: str, problem: str) -> 
 def test_a_step_that_goes_wrong_fails_the_page(
     kind: str, text: str, problem: str, tmp_path: Path, commands: Path
 ) -> None:
-    step = {"kind": kind, "detail": "store", "text": text, "place": "page.md:1", "language": ""}
+    step = {"kind": kind, "detail": "job", "text": text, "place": "page.md:1", "language": ""}
     if kind == "bash":
         step["detail"] = ""
     with pytest.raises(pytest.fail.Exception, match=problem):

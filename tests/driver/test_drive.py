@@ -18,6 +18,8 @@ from mpiens.layout import plan
 from mpiens.messages import Alive, Assign, Message, RankLost, Ready, Reported, Result, Results, Verdict
 from mpiens.record import Params, TrialRecord, decode, encode
 from mpiens.runtime import drive as drive_file
+from mpiens.runtime import inbox
+from mpiens.runtime.archive import OwnArchive
 from mpiens.runtime.drive import Drive
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import TrialState
@@ -56,7 +58,7 @@ class Lists:
 
 @pytest.fixture
 def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lists]:
-    monkeypatch.setattr(drive_file, "_DRAIN_S", 60.0)  # all that has arrived, however slow the machine is
+    monkeypatch.setattr(inbox, "_DRAIN_S", 60.0)  # all that has arrived, however slow the machine is
     yield Lists()
 
 
@@ -72,7 +74,7 @@ def drive_of(lists: Lists, folder: Path, trials: int) -> Drive:
         loaded=SimpleNamespace(spec=SimpleNamespace(name="small")),
     )
     other: Any = lists
-    return Drive(job, other, MagicMock(), None, other, MagicMock(), MagicMock())
+    return Drive(job, OwnArchive(other), MagicMock(), None, other, MagicMock(), MagicMock())
 
 
 def ended(group: int, number: int, attempt: int) -> Envelope:
@@ -84,14 +86,14 @@ def ended(group: int, number: int, attempt: int) -> Envelope:
 def test_a_result_that_comes_together_with_the_death_of_its_group_is_not_stored(lists: Lists, tmp_path: Path) -> None:
     drive = drive_of(lists, tmp_path, trials=2)
     lists.arriving += [Envelope(1, Ready(0)), Envelope(3, Ready(1))]
-    drive._handle(drive._receive())
+    drive._handle(drive._inbox.receive())
     lists.arriving += [Envelope(2, RankLost(2)), ended(0, 0, 1), ended(1, 1, 1)]
-    drive._handle(drive._receive())
+    drive._handle(drive._inbox.receive())
     again = lists.sent[-1][1]
     assert isinstance(again, Assign)
     assert [(a.number, a.attempt) for a in again.assignments] == [(0, 2)]
     lists.arriving.append(ended(1, 0, 2))
-    drive._handle(drive._receive())
+    drive._handle(drive._inbox.receive())
     assert [(record.number, record.attempt) for record in lists.stored] == [(1, 1), (0, 2)]
     assert sorted(trial.number for trial in lists.told) == [0, 1]
 
@@ -101,16 +103,16 @@ def test_a_question_is_answered_unless_its_attempt_has_been_given_up(lists: List
     pruner = drive._job.pruner = MagicMock()  # type: ignore[misc]
     pruner.judge.side_effect = [True, False]
     lists.arriving += [Envelope(1, Ready(0)), Envelope(3, Ready(1))]
-    drive._handle(drive._receive())
+    drive._handle(drive._inbox.receive())
     sent = len(lists.sent)
     asked = [Reported(0, 0, 1, 1, ((1, 2.0), (2, 3.0))), Reported(1, 1, 1, 4, ((5, 1.0),))]
     stale = [Reported(0, 0, 2, 1, ((1, 2.0),)), Reported(1, 0, 1, 1, ((1, 2.0),)), Reported(1, 7, 1, 1, ((1, 2.0),))]
     lists.arriving += [Envelope(1 + 2 * question.group, question) for question in (*stale, *asked)]
-    drive._handle(drive._receive())
+    drive._handle(drive._inbox.receive())
     assert lists.sent[sent:] == [(1, Verdict(0, 1, 1, True)), (3, Verdict(1, 1, 4, False))]
     assert [call.args for call in pruner.judge.call_args_list] == [(0, 1, asked[0].reports), (1, 1, asked[1].reports)]
     lists.arriving.append(ended(1, 1, 1))
-    drive._handle(drive._receive())
+    drive._handle(drive._inbox.receive())
     ((told,),) = [call.args for call in pruner.learn.call_args_list]
     assert [trial.number for trial in told] == [1]
 

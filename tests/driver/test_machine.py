@@ -251,7 +251,7 @@ def test_without_a_group_the_run_can_be_resumed() -> None:
     (failure,) = [action for action in actions if isinstance(action, RecordFailure)]
     assert (failure.number, failure.error) == (0, "rank 1 was killed")
     failed = Result(0, 1, TrialState.FAIL, (), 0.0, 0.0, failure.error, False, b"r")
-    end = driver.handle(Stored(-1, (failed,)))[-1]
+    end = driver.handle(Stored(0, (failed,)))[-1]
     assert end == Shutdown("stopped", "no group is left; at last rank 1 was killed")
 
 

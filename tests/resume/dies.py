@@ -1,4 +1,4 @@
-"""mpiens, of which rank 0 kills itself before a certain change of a file: ``python dies.py STEP ARGUMENTS``."""
+"""mpiens, of which one rank kills itself before a certain change of a file: ``python dies.py RANK STEP ARGUMENTS``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faults import FaultyOs
 from mpiens import small_files
 from mpiens.store import files
 
-STEP = int(sys.argv.pop(1))
+RANK, STEP = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 
 
 def before(number: int, name: str) -> None:
@@ -22,7 +22,7 @@ def before(number: int, name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-if MPI.COMM_WORLD.rank == 0:
+if MPI.COMM_WORLD.rank == RANK:
     files.os = small_files.os = FaultyOs(before)  # type: ignore[assignment]
 sys.argv[0] = "mpiens"
 runpy.run_module("mpiens", run_name="__main__")

@@ -1,6 +1,7 @@
 """Jobs killed at random moments and resumed until they are complete.
 
-What is killed is the whole job, the driver, a worker, the launcher, or the driver just before it changes a file.
+What is killed is the whole job, the driver, a writer, a worker, the launcher, or a rank that writes just before it
+changes a file.
 MPIENS_KILLS is how many kills there are in all (32), MPIENS_KILL_SEED where the random moments begin. By hand:
 ``MPIENS_KILLS=200 python -m pytest tests/resume/test_killed_jobs.py --timeout 7200 -s``.
 """
@@ -32,7 +33,7 @@ KILLS = int(os.environ.get("MPIENS_KILLS", "32"))
 SEED = int(os.environ.get("MPIENS_KILL_SEED", str(random.SystemRandom().randrange(10**6))))
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 30.0
-KINDS = ("job", "driver", "worker", "launcher", "file")
+KINDS = ("job", "driver", "worker", "writer", "launcher", "file")
 DIES = Path(__file__).with_name("dies.py")
 
 MODEL = """
@@ -51,15 +52,19 @@ SPACES: dict[str, dict[str, Any]] = {
     "tpe": {"x": {"low": 0.0, "high": 1.0}, "n": {"low": 1, "high": 9}},
 }
 TRIALS = 60
+LABELS = ("grid", "random", "tpe", "asynchronous tpe", "two writers: tpe", "two writers: asynchronous tpe")
 
 
-def kill_once(folder: Path, run_dir: Path, chance: random.Random, kind: str, arguments: list[str | Path]) -> bool:
-    """Start the job and kill it, or a part of it; False when it was complete before."""
+def kill_once(
+    folder: Path, run_dir: Path, chance: random.Random, kind: str, writers: int, arguments: list[str | Path]
+) -> bool:
+    """Start the job with two groups and kill it, or a part of it; False when it was complete before."""
     log = folder / "job.log"
-    program = [DIES, str(chance.randrange(400))] if kind == "file" else ["-m", "mpiens"]
+    dies: list[str | Path] = [DIES, str(chance.randint(0, writers)), str(chance.randrange(400))]
+    program = dies if kind == "file" else ["-m", "mpiens"]
     with log.open("w") as out:
         job = subprocess.Popen(
-            [*mpiexec_argv(3), sys.executable, *map(str, program), *map(str, arguments)],
+            [*mpiexec_argv(3 + writers), sys.executable, *map(str, program), *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -83,8 +88,8 @@ def kill_once(folder: Path, run_dir: Path, chance: random.Random, kind: str, arg
             time.sleep(0.005)
         if job.poll() is None:
             family += _children(launcher)
-            _kill(_victim(kind, family, chance))
-            if kind in ("driver", "worker"):
+            _kill(_victim(kind, family, chance, writers))
+            if kind in ("driver", "worker", "writer"):
                 # The launcher ends the rest. What it leaves is ended below.
                 job.wait(END_TIMEOUT_S)
         elif job.returncode == 0:
@@ -107,7 +112,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def _victim(kind: str, family: list[psutil.Process], chance: random.Random) -> psutil.Process:
+def _victim(kind: str, family: list[psutil.Process], chance: random.Random, writers: int) -> psutil.Process:
     """The process to kill; the launcher where there are no ranks yet."""
     ranks: dict[int, psutil.Process] = {}
     for process in family[1:]:
@@ -118,7 +123,8 @@ def _victim(kind: str, family: list[psutil.Process], chance: random.Random) -> p
         rank = variables.get("PMI_RANK", variables.get("OMPI_COMM_WORLD_RANK"))
         if rank is not None and "mpiens" in " ".join(process.cmdline()):
             ranks[int(rank)] = process
-    wanted = {"driver": [0], "worker": [1, 2]}.get(kind, [])
+    parts = {"driver": [0], "writer": list(range(1, writers + 1)), "worker": [writers + 1, writers + 2]}
+    wanted = parts.get(kind, [])
     found = [ranks[rank] for rank in wanted if rank in ranks]
     return chance.choice(found) if found else family[0]
 
@@ -162,12 +168,14 @@ def check_acknowledged(run_dir: Path, folder: Path) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("algorithm", ["grid", "random", "tpe", "asynchronous tpe"])
+@pytest.mark.parametrize("algorithm", LABELS)
 def test_a_killed_job_ends_as_one_that_was_left_alone(algorithm: str, tmp_path: Path) -> None:
     print(f"MPIENS_KILL_SEED={SEED}")
     chance = random.Random(f"{SEED} {algorithm}")
     label = algorithm
-    is_asynchronous = algorithm.startswith("asynchronous")
+    is_asynchronous = "asynchronous" in algorithm
+    writers = 2 if "writers" in algorithm else 0
+    kinds = [kind for kind in KINDS if writers or kind != "writer"]
     algorithm = algorithm.rpartition(" ")[2]
     search = {"algorithm": algorithm, "batch": 0 if is_asynchronous else 12, "objectives": {"loss": "minimize"}}
     spec = write_project(
@@ -176,10 +184,11 @@ def test_a_killed_job_ends_as_one_that_was_left_alone(algorithm: str, tmp_path: 
         space=SPACES[algorithm],
         search=search if algorithm == "grid" else search | {"trials": TRIALS},
         checkpoint={"every": "0.1s"},
+        store={"writers": writers},
         # A kill costs whatever trial was at work one of its attempts.
         limits={"max_attempts": 1000},
     )
-    completed(3, "run", spec, "--output", tmp_path / "whole", "--progress", "off")
+    completed(3 + writers, "run", spec, "--output", tmp_path / "whole", "--progress", "off")
     whole = contents(tmp_path / "whole")
     run_dir = tmp_path / "killed"
 
@@ -195,14 +204,14 @@ def test_a_killed_job_ends_as_one_that_was_left_alone(algorithm: str, tmp_path: 
 
     kills: Counter[str] = Counter()
     seen_most = lives = 0
-    while kills.total() < -(-KILLS // 4):
+    while kills.total() < -(-KILLS // len(LABELS)):
         resumed: list[str | Path] = (
             ["resume", run_dir]
             if (run_dir / "checkpoint.h5").exists() and chance.random() < 0.5
             else ["run", spec, "--resume", "--output", run_dir]
         )
-        kind = KINDS[kills.total() % len(KINDS)]
-        if not kill_once(tmp_path, run_dir, chance, kind, [*resumed, "--progress", "off"]):
+        kind = kinds[kills.total() % len(kinds)]
+        if not kill_once(tmp_path, run_dir, chance, kind, writers, [*resumed, "--progress", "off"]):
             check_complete()
             shutil.rmtree(run_dir)
             seen_most, lives = 0, lives + 1
@@ -212,6 +221,8 @@ def test_a_killed_job_ends_as_one_that_was_left_alone(algorithm: str, tmp_path: 
         seen = len(read_numbers(run_dir))
         assert seen >= seen_most, "results that could be seen have gone"
         seen_most = seen
-    completed(chance.choice([1, 2, 4]), "run", spec, "--resume", "--output", run_dir, "--progress", "off")
+    ranks, writers = (chance.choice([1, 2, 4]), 0) if not writers or chance.random() < 0.5 else (6, 3)
+    again = ("--resume", "--output", run_dir, "--set", f"store.writers={writers}")
+    completed(ranks, "run", spec, *again, "--progress", "off")
     check_complete()
     print(f"{label}: {kills.total()} kills in {lives + 1} runs: {dict(kills)}")

@@ -38,10 +38,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("ranks", "free_mb"), [(0, 9), (3, 5), (3, 2)])
-def test_a_disk_that_fills_up_in_mid_run(ranks: int, free_mb: int, tmp_path: Path, small_disk: Path) -> None:
+@pytest.mark.parametrize(("ranks", "free_mb", "writers"), [(0, 9, 0), (3, 5, 0), (3, 2, 0), (5, 5, 2), (5, 2, 2)])
+def test_a_disk_that_fills_up_in_mid_run(
+    ranks: int, free_mb: int, writers: int, tmp_path: Path, small_disk: Path
+) -> None:
     spec = write_project(
-        tmp_path, MODEL, space={"x": {"low": 0.0, "high": 1.0}}, search=SEARCH, checkpoint={"every": "0.2s"}
+        tmp_path,
+        MODEL,
+        space={"x": {"low": 0.0, "high": 1.0}},
+        search=SEARCH,
+        store={"writers": writers},
+        checkpoint={"every": "0.2s"},
     )
     run_dir = small_disk / "full.run"
     ballast = small_disk / "ballast"

@@ -82,7 +82,7 @@ SEARCH = "search={algorithm: tpe, trials: 3, objectives: {loss: minimize}, "
 @pytest.mark.parametrize(
     ("override", "key"),
     [
-        ("store.writers=1", "store.writers"),
+        ("job={scheduler: slurm}", "job"),
     ],
 )
 def test_each_unavailable_part(small: str, override: str, key: str) -> None:

@@ -209,7 +209,6 @@ def test_a_journal_whose_segment_is_there_already_doubles_nothing(
 
 def test_segments_are_merged(open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf, "MERGE_AT", 9)
-    monkeypatch.setattr(shelf, "_MERGED_AT_ONCE", 6)
     store = open_store()
     most = 0
     for number in range(100):

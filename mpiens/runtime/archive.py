@@ -1,0 +1,119 @@
+"""Where rank 0 has results kept: by itself, or by ranks that do nothing else (`mpiens.runtime.writers`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from mpiens.driver.events import Event, Failed, Stored
+from mpiens.errors import ProtocolError
+from mpiens.messages import Result, Results, Written
+from mpiens.store.base import RunState, Store
+
+
+class Archive(Protocol):
+    """What the run needs of whoever keeps its results."""
+
+    def take(self, message: Results) -> list[Event]:
+        """What follows from attempts that have ended.
+
+        Raises:
+            StoreError: A record cannot be written.
+        """
+
+    def told(self, message: Written) -> list[Event]:
+        """What follows from records that another rank has written."""
+
+    def keep(self, group: int, result: Result) -> Stored | None:
+        """Write the record of a trial that has failed for good; None: `Written` will say so.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+
+    def close(self, group: int) -> bool:
+        """A group is lost: take nothing more of it. False: what it has said is not all known until `Fenced` arrives."""
+
+    def recover(self, rank: int, unfinished: Mapping[int, tuple[int, int]]) -> list[Event]:
+        """A rank that wrote has died: what it had written and not told.
+
+        Args:
+            rank: World rank.
+            unfinished: Attempt and group of each trial that is not finished.
+        """
+
+    def heard(self, rank: int) -> None:
+        """This rank has said something."""
+
+    def tick(self, now_s: float) -> None:
+        """Time passes: force what was written to the disk, and see that whoever writes is still there.
+
+        Raises:
+            StoreError: The disk refuses.
+            WaitTimeout: A rank that writes says nothing any more.
+        """
+
+    def sealing(self) -> Iterator[None]:
+        """As `mpiens.store.base.Store` has it."""
+
+    def finish(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
+        """As `mpiens.store.base.Store` has it."""
+
+
+class OwnArchive:
+    """Rank 0 writes everything itself.
+
+    Args:
+        store: Where to.
+    """
+
+    _SYNC_EVERY_S = 1.0
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._synced_s = 0.0
+
+    def take(self, message: Results) -> list[Event]:
+        """Write the records."""
+        stored = tuple([result for result in message.results if result.record])
+        events: list[Event] = []
+        if stored:
+            self._store.append([result.record for result in stored])
+            events.append(Stored(message.group, stored))
+        if len(stored) < len(message.results):
+            events.append(Failed(message.group, tuple([result for result in message.results if not result.record])))
+        return events
+
+    def told(self, message: Written) -> list[Event]:
+        """No other rank writes."""
+        raise ProtocolError(f"group {message.group} says that another rank than 0 has written its results")
+
+    def keep(self, group: int, result: Result) -> Stored | None:
+        """Write the record."""
+        self._store.append([result.record])
+        return Stored(group, (result,))
+
+    def close(self, group: int) -> bool:  # noqa: ARG002
+        """Nothing is under way: what has arrived has been taken."""
+        return True
+
+    def recover(self, rank: int, unfinished: Mapping[int, tuple[int, int]]) -> list[Event]:  # noqa: ARG002
+        """No other rank writes."""
+        return []
+
+    def heard(self, rank: int) -> None:
+        """No other rank is needed."""
+
+    def tick(self, now_s: float) -> None:
+        """Sync, now and then."""
+        if now_s - self._synced_s >= self._SYNC_EVERY_S:
+            self._synced_s = now_s
+            self._store.sync()
+
+    def sealing(self) -> Iterator[None]:
+        """Of the store."""
+        return self._store.sealing()
+
+    def finish(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
+        """Of the store."""
+        return self._store.finish(state, between)
