@@ -6,7 +6,6 @@ file and no random number; all of that enters as an event and leaves as an actio
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +39,7 @@ from mpiens.driver.live import LiveTrial
 from mpiens.driver.roster import Roster
 from mpiens.driver.start import Start
 from mpiens.driver.stopping import Stopping
+from mpiens.driver.supply import ASKED_AHEAD, Supply
 from mpiens.driver.suspicion import Suspicion
 from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
@@ -47,10 +47,6 @@ from mpiens.history import FailedAttempt, extended
 from mpiens.record import Params
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import FINISHING, TrialEvent, TrialState
-
-ASKED_AHEAD = 1 / 4
-"""So many points per group wait for a free group when a sampler learns: none goes hungry while a point is chosen, and
-no point is much older than those that run."""
 
 LOST = "the run was killed in the midst of it, in every one of {} attempts"
 """Cause of a trial that has cost too many processes."""
@@ -81,12 +77,7 @@ class Driver:
         self._roster = Roster(config.is_adaptive)
         self._unheard = dict.fromkeys(range(config.groups))
         self._start_s: float | None = None
-        self._asked = 0
-        self._asking = 0
-        self._is_exhausted = False
-        self._generation: list[FinishedTrial] = []
-        # Points of the generation that have yet to be asked for, where that is done one by one.
-        self._to_ask = 0
+        self._supply = Supply(config)
         self._checkpoint_due_s: float | None = None
         # Dense at first, so that the first results can be read soon.
         self._checkpoint_in_s = min(FIRST_CHECKPOINT_S, config.checkpoint_every_s)
@@ -155,24 +146,14 @@ class Driver:
 
     @property
     def wants_point(self) -> bool:
-        """True when an `Idle` event would be used to ask for a point.
-
-        Points of a sampler that learns are asked for one by one, because that may take a while and messages must not
-        wait for long.
-        """
-        config = self.config
-        if self.phase is not Phase.RUNNING or not config.is_adaptive:
+        """True when an `Idle` event would be used to ask for a point."""
+        if self.phase is not Phase.RUNNING or not self.config.is_adaptive or self._suspicion.is_confining:
             return False
-        if self._asking or self._is_exhausted or self._asked >= config.total or self._suspicion.is_confining:
-            return False
-        if config.batch:
-            return self._to_ask > 0
         # Groups that are being set up will all want one at the same time.
         ahead = len(self._unheard) + int(ASKED_AHEAD * len(self._roster))
-        return self._roster.is_hungry or len(self._waiting) < ahead
+        return self._supply.wants_point(len(self._waiting), ahead, self._roster.is_hungry)
 
     def _take_over(self, start: Start) -> None:
-        self._asked = start.asked
         watched = []
         for past in start.pending:
             trial = self._live[past.number] = LiveTrial(
@@ -193,12 +174,9 @@ class Driver:
                 self._waiting.append(trial)
         free = [trial for trial in watched if not self._suspicion.hold(trial)]
         self._waiting.extendleft(reversed(free))
-        if self.config.batch and self.config.is_adaptive:
-            self._to_ask = min(-self._asked % self.config.batch, self.config.total - self._asked)
-        if self.config.batch and (self._live or self._to_ask):
-            self._generation = list(start.untold)
-        elif start.untold:
-            self._opening.append(Tell(start.untold))
+        untold = self._supply.take_over(start.asked, start.untold, bool(self._live))
+        if untold:
+            self._opening.append(Tell(untold))
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -235,14 +213,7 @@ class Driver:
                     self._waiting.append(trial)
 
     def _on_asked(self, event: Asked, actions: list[Action]) -> None:
-        if len(event.points) > self._asking:
-            raise ProtocolError(f"the sampler was asked for {self._asking} points and gave {len(event.points)}")
-        if len(event.points) < self._asking:
-            self._is_exhausted = True
-        self._asking = 0
-        self._to_ask = 0 if self._is_exhausted else max(0, self._to_ask - len(event.points))
-        trials = list(map(LiveTrial, itertools.count(self._asked), event.points))
-        self._asked += len(trials)
+        trials = self._supply.take(event.points)
         self._live.update((trial.number, trial) for trial in trials)
         self._waiting += trials
         self._end_generation(actions)
@@ -272,15 +243,13 @@ class Driver:
         if not self.config.batch:
             actions.append(Tell(tuple(told)))
             return
-        self._generation += told
+        self._supply.gather(told)
         self._end_generation(actions)
 
     def _end_generation(self, actions: list[Action]) -> None:
         """Tell the generation's results once there are all of them."""
-        if self._generation and not self._live and not self._to_ask:
-            self._generation.sort(key=lambda trial: trial.number)
-            actions.append(Tell(tuple(self._generation)))
-            self._generation = []
+        if told := self._supply.generation(bool(self._live)):
+            actions.append(Tell(told))
 
     def _on_failed(self, event: Failed, actions: list[Action]) -> None:
         for result in event.results:
@@ -361,31 +330,20 @@ class Driver:
             actions += roster.hand_out(self._waiting)
         if self.wants_point:
             if not has_asked:
-                self._asking = 1
+                self._supply.asking = 1
                 actions.append(Ask(1))
             return
-        left = self.config.total - self._asked
-        if self._asking or self._is_exhausted or not left or not roster.is_hungry:
+        if self._supply.asking or not self._supply.left or not roster.is_hungry:
             return
-        if self.config.batch:
-            wanted = 0 if self._live or self._generation else min(self.config.batch, left)
-            if wanted and self.config.is_adaptive:
-                # One by one: the first groups begin while the points of the others are being chosen.
-                self._to_ask, wanted = wanted, 1
-        elif self.config.is_adaptive:
-            return
-        else:
-            wanted = roster.room
-        self._asking = min(wanted, left)
-        if self._asking:
-            actions.append(Ask(self._asking))
+        self._supply.asking = self._supply.wanted(roster.room, bool(self._live))
+        if self._supply.asking:
+            actions.append(Ask(self._supply.asking))
 
     def _end(self, actions: list[Action]) -> None:
         """Has the run ended?"""
         if self._recording or any(isinstance(action, Ask) for action in actions):
             return
-        is_asked = self._is_exhausted or self._asked >= self.config.total
-        if is_asked and not self._live:
+        if not self._supply.left and not self._live:
             self._shut_down(Shutdown("complete"), actions)
         elif not self._roster and not self._unheard:
             last = self._blame
@@ -416,6 +374,6 @@ class Driver:
         Raises:
             ProtocolError: One does not hold; the message names it.
         """
-        problem = broken(self.config, self._asked, self._live, self._waiting, self._suspicion.held, self._roster)
+        problem = broken(self.config, self._supply.asked, self._live, self._waiting, self._suspicion.held, self._roster)
         if problem:
             raise ProtocolError(problem)
