@@ -33,7 +33,6 @@ class Pruning:
         group: The group's index.
         world_rank: This rank, for messages.
         consult: Asks the group's root.
-        is_on: The run has a pruner; otherwise nothing is asked, and no trial is pruned.
         timeout_s: How long a rank may wait for the others to ask too.
         sheltered: Keeps the time limit's exception off while the root talks with the driver.
         answer_s: How long the driver may take to answer.
@@ -48,7 +47,6 @@ class Pruning:
         group: int,
         world_rank: int,
         consult: Consult,
-        is_on: bool,
         timeout_s: float,
         sheltered: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
         answer_s: float = ANSWER_TIMEOUT_S,
@@ -58,7 +56,6 @@ class Pruning:
         self._group = group
         self._world_rank = world_rank
         self._consult = consult
-        self._is_on = is_on
         self._timeout_s = timeout_s
         self._answer_s = answer_s
         self._sheltered = sheltered or (lambda: _NOTHING)
@@ -94,11 +91,14 @@ class Pruning:
 
     def ask(self) -> bool:
         """Should the trial be given up? To be called on every rank of the group alike."""
-        if not self._is_on:
-            return False
         self._calls += 1
         question = Question(*self._trial, self._calls, _TOPIC)
         return self._consult(question, self._decide, self._timeout_s, self._answer_s)
+
+    def ask_alone(self) -> bool:
+        """The same, as the root of members that take no part in the trial."""
+        self._calls += 1
+        return self._decide()
 
     def _decide(self) -> bool:
         new = self._reports.made[self._told :]

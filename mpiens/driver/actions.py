@@ -10,6 +10,7 @@ from typing import Literal
 
 from mpiens.messages import Assignment, Reported
 from mpiens.record import Params
+from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
 
 Outcome = Literal["complete", "stopped", "failed"]
@@ -32,7 +33,11 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class RecordFailure:
-    """Store that a trial has failed for good."""
+    """Store that a trial has failed for good.
+
+    Attributes:
+        reports: What its last attempt has reported, as far as it is known.
+    """
 
     number: int
     attempt: int
@@ -42,6 +47,7 @@ class RecordFailure:
     elapsed_s: float
     error: str
     history: str
+    reports: tuple[Report, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

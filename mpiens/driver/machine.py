@@ -45,6 +45,7 @@ from mpiens.driver.tally import Tally
 from mpiens.errors import ProtocolError
 from mpiens.history import FailedAttempt, extended
 from mpiens.record import Params
+from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
 from mpiens.trial import FINISHING, TrialEvent, TrialState
 
@@ -260,9 +261,8 @@ class Driver:
             self._suspicion.clear(result.number)  # it has failed, but ended nothing
             is_last = not result.retry or trial.own_attempts >= self.config.max_attempts
             times_s = (result.started_s or None, result.elapsed_s if result.started_s else None)
-            self._give_up_attempt(
-                trial, FailedAttempt(trial.attempt, event.group, *times_s, result.error), is_last, actions
-            )
+            failed = FailedAttempt(trial.attempt, event.group, *times_s, result.error)
+            self._give_up_attempt(trial, failed, is_last, actions, result.reports)
 
     def _on_questioned(self, event: Questioned, actions: list[Action]) -> None:
         asked = event.question
@@ -299,14 +299,21 @@ class Driver:
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
-    def _give_up_attempt(self, trial: LiveTrial, failed: FailedAttempt, is_last: bool, actions: list[Action]) -> None:
+    def _give_up_attempt(
+        self,
+        trial: LiveTrial,
+        failed: FailedAttempt,
+        is_last: bool,
+        actions: list[Action],
+        reports: tuple[Report, ...] = (),
+    ) -> None:
         """Try the trial again, or have its failure stored."""
         trial.history = extended(trial.history, failed)
         if is_last:
             started_s, elapsed_s = failed.started_s or 0.0, failed.elapsed_s or 0.0
             about = (trial.number, trial.attempt, failed.group, trial.params, started_s, elapsed_s)
             self._recording.add(trial.number)
-            actions.append(RecordFailure(*about, failed.error, trial.history))
+            actions.append(RecordFailure(*about, failed.error, trial.history, reports))
             return
         trial.advance(TrialEvent.REQUEUED)
         trial.spared += not failed.is_own

@@ -6,13 +6,14 @@ import os
 import subprocess
 from pathlib import Path
 
+from mpiens.keeper.line import Line
 from mpiens.keeper.output import OutputFile
 from mpiens.keeper.serving import Request, Stream, private_pipes, serve
 from mpiens.processes import end_with_parent
 
 
 class Program:
-    """A program in a session of its own.
+    """A program in a session of its own. It knows nothing of mpiens, and asks nothing.
 
     Args:
         request: `argv`, `env`, `cwd`, `stdin` (a file's path, or None), `stdout` and `stderr` (files to make).
@@ -20,6 +21,8 @@ class Program:
     Raises:
         OSError: It cannot be started.
     """
+
+    line: Line | None = None
 
     def __init__(self, request: Request) -> None:
         pipes = {name: os.pipe2(os.O_CLOEXEC) for name in ("stdout", "stderr")}

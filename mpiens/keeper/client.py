@@ -5,21 +5,21 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mpiens.environment import without_mpi
 from mpiens.errors import AttemptError
-from mpiens.keeper.frames import read_frame, write_frame
+from mpiens.keeper.frames import is_there, read_frame, write_frame
 from mpiens.keeper.patience import Patience
 from mpiens.keeper.serving import GRACE_S
 
 _CLOSE_BOUND_S = GRACE_S + 15.0
+_LOOK_EVERY_S = 0.1
 
 
 class Keeper:
@@ -47,8 +47,18 @@ class Keeper:
         """True between the first question and the end."""
         return self._process is not None
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(
+        self,
+        request: dict[str, Any],
+        hear: Callable[[Any], Any] | None = None,
+        is_unwanted: Callable[[], bool] | None = None,
+    ) -> dict[str, Any]:
         """Let it do something; its answer.
+
+        Args:
+            request: What to do.
+            hear: Answers what a child asks meanwhile.
+            is_unwanted: Called now and then; once it is true, what was started is ended as at its time limit.
 
         Raises:
             AttemptError: It has ended.
@@ -58,30 +68,40 @@ class Keeper:
             atexit.register(self._close_at_exit)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        requests, answers = self._process.stdin.fileno(), self._process.stdout.fileno()
+        has_no_limit = "limit_s" in request and request["limit_s"] is None
+        start_s = time.monotonic()
+        slow_s = start_s + self._patience.bound_s if has_no_limit else None
         try:
-            write_frame(self._process.stdin.fileno(), request)
-            if "limit_s" in request and request["limit_s"] is None:
-                self._say_if_slow(self._process.stdout.fileno())
-            answer: dict[str, Any] = read_frame(self._process.stdout.fileno())
+            write_frame(requests, request)
+            while True:
+                while not is_there(answers, _time_to_wait_s(slow_s, is_unwanted)):
+                    if slow_s is not None and time.monotonic() >= slow_s:
+                        slow_s = None
+                        self._say_slow(time.monotonic() - start_s)
+                    if is_unwanted is not None and is_unwanted():
+                        is_unwanted = None
+                        write_frame(requests, {"ends": True})
+                answer: dict[str, Any] = read_frame(answers)
+                if "asked" not in answer or hear is None:
+                    break
+                write_frame(requests, {"said": hear(answer["asked"])})
         except (EOFError, BrokenPipeError):
             status = self._process.wait(_CLOSE_BOUND_S)
             self.close()
             raise AttemptError(
                 f"the process that looks after this rank's programs has ended (status {status})"
             ) from None
+        if has_no_limit:
+            self._patience.note(time.monotonic() - start_s)
         return answer
 
-    def _say_if_slow(self, answers: int) -> None:
-        """Wait for an answer; print once if that takes unusually long."""
-        start_s = time.monotonic()
-        if not _is_there(answers, self._patience.bound_s):
-            print(
-                f"the trial's process has run for {time.monotonic() - start_s:.3g} s, and nothing limits it "
-                f"(limits.trial_timeout); {self._patience.usual}",
-                flush=True,
-            )
-            _is_there(answers, None)
-        self._patience.note(time.monotonic() - start_s)
+    def _say_slow(self, elapsed_s: float) -> None:
+        print(
+            f"the trial's process has run for {elapsed_s:.3g} s, and nothing limits it (limits.trial_timeout); "
+            f"{self._patience.usual}",
+            flush=True,
+        )
 
     def close(self) -> None:
         """End it, and all that it has started."""
@@ -125,8 +145,8 @@ class Keeper:
                 os.sched_setaffinity(0, own)
 
 
-def _is_there(pipe: int, timeout_s: float | None) -> bool:
-    """True as soon as there is something to read, or the other end is closed."""
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
-    return bool(poll.poll(None if timeout_s is None else 1000 * timeout_s))
+def _time_to_wait_s(slow_s: float | None, is_unwanted: Callable[[], bool] | None) -> float | None:
+    """For how long there is nothing to do but to wait."""
+    if is_unwanted is not None:
+        return _LOOK_EVERY_S
+    return None if slow_s is None else max(0.0, slow_s - time.monotonic())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import struct
 from typing import Any
 
 import msgpack
 
 _HEAD = struct.Struct("<Q")
+HEAD_BYTES = _HEAD.size
 _PIECE = 1 << 20
 
 
@@ -34,13 +36,25 @@ def read_frame(fd: int) -> Any:
     return msgpack.unpackb(_read(fd, length), strict_map_key=False)
 
 
+def is_there(fd: int, timeout_s: float | None) -> bool:
+    """True as soon as there is something to read, or the other end is closed; False when the time is over."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout_s is None else 1000 * timeout_s))
+
+
+def frame_bytes(data: bytes | bytearray) -> int:
+    """Size of the value that begins here, with its length."""
+    return HEAD_BYTES + int(_HEAD.unpack_from(data)[0])
+
+
 def parse_frame(data: bytes | bytearray) -> Any:
     """The one value in `data`.
 
     Raises:
         EOFError: It is not whole.
     """
-    if len(data) < _HEAD.size or len(data) != _HEAD.size + _HEAD.unpack_from(data)[0]:
+    if len(data) < _HEAD.size or len(data) != frame_bytes(data):
         raise EOFError
     return msgpack.unpackb(memoryview(data)[_HEAD.size :], strict_map_key=False)
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from mpiens.keeper.family import adopt_orphans, is_childless, kill_all, reap
 from mpiens.keeper.frames import read_frame, write_frame
+from mpiens.keeper.line import Line
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
@@ -42,10 +43,12 @@ class Child(Protocol):
     Attributes:
         pid: Its process, the leader of a session of its own.
         streams: What comes out of it, by name.
+        line: Where it asks the rank something; None: it cannot.
     """
 
     pid: int
     streams: dict[str, Stream]
+    line: Line | None
 
 
 def private_pipes() -> tuple[int, int]:
@@ -62,7 +65,9 @@ def serve(requests: int, answers: int, start: Callable[[Request], Child]) -> Non
     """Until the rank goes away.
 
     A request has `limit_s` (None: no limit) besides what `start` wants. An answer has `failure` (a text, if nothing
-    could be started), or `status` as of `os.waitpid`, `is_late`, `is_clean`, and the streams by name.
+    could be started), or `status` as of `os.waitpid`, `is_late`, `is_clean`, and the streams by name. While something
+    runs, a child's question goes out as `asked`, and the rank may send `said`, the answer to it, or `ends`, which says
+    that the child is no longer wanted.
 
     Args:
         requests: Pipe from the rank.
@@ -76,12 +81,14 @@ def serve(requests: int, answers: int, start: Callable[[Request], Child]) -> Non
     with _ChildSignal() as wake, contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             request = read_frame(requests)
+            if "limit_s" not in request:
+                continue  # said to a child that has ended meanwhile
             try:
                 child = start(request)
             except (OSError, ValueError) as error:
                 write_frame(answers, {"failure": _reason(error)})
                 continue
-            answer = _watch(child, requests, wake, request["limit_s"])
+            answer = _Watch(child, requests, answers, wake, request["limit_s"]).until_end()
             if answer is None:
                 break
             write_frame(answers, answer)
@@ -104,48 +111,90 @@ class _ChildSignal:
         os.close(self._write)
 
 
-def _watch(child: Child, requests: int, wake: int, limit_s: float | None) -> Answer | None:
-    """Until `child` and all that it has started have ended; None when the rank has gone away."""
-    end_s = None if limit_s is None else time.monotonic() + limit_s
-    status: int | None = None
-    has_rank, is_late = True, False
-    with selectors.DefaultSelector() as selector:
-        selector.register(requests, selectors.EVENT_READ)
-        selector.register(wake, selectors.EVENT_READ)
-        for stream in child.streams.values():
-            os.set_blocking(stream.fd, False)
-            selector.register(stream.fd, selectors.EVENT_READ, stream)
-        while True:
-            status = reap().get(child.pid, status)
-            if status is not None:
-                break
-            for key, _ in selector.select(None if end_s is None else max(0.0, end_s - time.monotonic())):
-                if key.fd == requests and not is_late:
-                    # Nothing is asked while something runs: the pipe is closed.
-                    has_rank = False
-                elif key.fd == wake:
-                    _empty(wake)
-                elif key.data is not None and key.data.pump() == 0:
-                    selector.unregister(key.fd)
-            is_over = not has_rank or (end_s is not None and time.monotonic() >= end_s)
-            if is_over and not is_late:
-                is_late = True
-                end_s = time.monotonic() + GRACE_S
-                selector.unregister(requests)
-                _signal_group(child.pid, signal.SIGTERM)
-            elif is_over:
-                break
-    left = not is_childless()
-    is_dead = kill_all() if left or status is None else True
-    if not has_rank:
+class _Watch:
+    """One child, until it and all that it has started have ended.
+
+    Args:
+        child: Just started.
+        requests: Pipe from the rank.
+        answers: Pipe to the rank.
+        wake: Can be read when a child has ended.
+        limit_s: Its time limit.
+    """
+
+    def __init__(self, child: Child, requests: int, answers: int, wake: int, limit_s: float | None) -> None:
+        self._child = child
+        self._requests = requests
+        self._answers = answers
+        self._wake = wake
+        self._end_s = None if limit_s is None else time.monotonic() + limit_s
+        self._has_rank = self._is_wanted = True
+        self._is_ending = self._is_late = False
+
+    def until_end(self) -> Answer | None:
+        """What to answer; None when the rank has gone away."""
+        status = self._await()
+        if self._child.line is not None:
+            self._child.line.close()
+        is_dead = kill_all() if status is None or not is_childless() else True
+        if not self._has_rank:
+            return None
+        streams = {}
+        for name, stream in self._child.streams.items():
+            while stream.pump() > 0:
+                continue
+            streams[name] = stream.close()
+        status = signal.SIGKILL if status is None else status
+        return {"status": int(status), "is_late": self._is_late, "is_clean": is_dead, **streams}
+
+    def _await(self) -> int | None:
+        """Until the child has ended; its status, None when it must be killed."""
+        heard = [*self._child.streams.values(), *([] if self._child.line is None else [self._child.line])]
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._requests, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            for stream in heard:
+                os.set_blocking(stream.fd, False)
+                selector.register(stream.fd, selectors.EVENT_READ, stream)
+            while True:
+                if (status := reap().get(self._child.pid)) is not None:
+                    return status
+                wait_s = None if self._end_s is None else max(0.0, self._end_s - time.monotonic())
+                for key, _ in selector.select(wait_s):
+                    self._take(selector, key)
+                is_due = self._end_s is not None and time.monotonic() >= self._end_s
+                if not self._is_ending and (is_due or not self._is_wanted):
+                    self._is_ending, self._is_late = True, is_due
+                    self._end_s = time.monotonic() + GRACE_S
+                    selector.unregister(self._requests)
+                    _signal_group(self._child.pid, signal.SIGTERM)
+                elif is_due or not self._has_rank:
+                    return None
+
+    def _take(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        """Take in what is there to read."""
+        line = self._child.line
+        if key.fd == self._requests:
+            word = _word(self._requests)
+            self._has_rank = word is not None
+            self._is_wanted = word is not None and "ends" not in word
+            if line is not None and word is not None and "said" in word:
+                line.say(word["said"])
+        elif key.fd == self._wake:
+            _empty(self._wake)
+        elif key.data.pump() == 0:
+            selector.unregister(key.fd)
+        for question in [] if line is None else line.asked():
+            write_frame(self._answers, {"asked": question})
+
+
+def _word(requests: int) -> dict[str, Any] | None:
+    """What the rank says while something runs; None: it has gone away."""
+    try:
+        word: dict[str, Any] = read_frame(requests)
+    except EOFError:
         return None
-    streams = {}
-    for name, stream in child.streams.items():
-        while stream.pump() > 0:
-            continue
-        streams[name] = stream.close()
-    status = signal.SIGKILL if status is None else status
-    return {"status": int(status), "is_late": is_late, "is_clean": is_dead, **streams}
+    return word
 
 
 def _signal_group(pid: int, number: int) -> None:

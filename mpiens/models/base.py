@@ -74,6 +74,11 @@ class Trial:
         return self._has_exited
 
     @property
+    def is_judged(self) -> bool:
+        """For model adapters: the run has a pruner that can be asked."""
+        return self._ask_prune is not None
+
+    @property
     def directory(self) -> Path:
         """A folder of this trial's own, made on first use."""
         directory = self._run_dir / "trials" / str(self.number)

@@ -19,6 +19,7 @@ from mpiens.messages import CommandSettings, ModelSettings
 from mpiens.models import launching
 from mpiens.models.base import GroupContext, Trial
 from mpiens.models.loading import load_function, nearest_name
+from mpiens.models.program_reports import VARIABLE, ProgramReports
 from mpiens.models.python import call_setup
 from mpiens.models.readings import describe_status, last_words, read_result
 
@@ -69,6 +70,7 @@ class CommandModel:
         """Run the program and read its result.
 
         Raises:
+            TrialPruned: It has reported what the pruner gives up.
             TrialError: It cannot be started, has failed, or gave no result.
         """
         if trial.comm.Get_rank() != 0:
@@ -78,7 +80,10 @@ class CommandModel:
         request = self._request(self._command_of(trial), trial)
         for name in ("stdout", "stderr"):
             Path(request[name]).unlink(missing_ok=True)
-        answer = self._keeper.ask(request)
+        reports = ProgramReports(trial)
+        request["env"][VARIABLE] = str(reports.path)
+        answer = self._keeper.ask(request, is_unwanted=reports.look if trial.is_judged else None)
+        reports.finish()
         self._check(answer, request)
         return read_result(self._command.result, trial.directory, answer["stdout"], self._command.objective)
 

@@ -7,16 +7,26 @@ each trial: a crash, an exit, a leak or what a simulator leaves behind ends with
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mpiens.errors import AttemptError, InstallationError, ModelError, MpiensError, SpecError, TrialError, TrialPruned
+from mpiens.errors import (
+    AttemptError,
+    InstallationError,
+    ModelError,
+    MpiensError,
+    SpecError,
+    TrialError,
+    TrialPruned,
+)
 from mpiens.keeper.client import Keeper
 from mpiens.keeper.frames import parse_frame
 from mpiens.messages import ModelSettings
 from mpiens.models.base import GroupContext, Trial
 from mpiens.models.readings import describe_status
 from mpiens.record import decode
+from mpiens.reports import Report
 from mpiens.trial import TrialState
 
 FORK_SERVER = "mpiens.runtime.fork_server"
@@ -63,7 +73,9 @@ class IsolatedModel:
                 "seed": trial.seed,
                 "params": trial.params,
                 "limit_s": self._settings.limit_s,
-            }
+                "is_judged": trial.is_judged,
+            },
+            functools.partial(_judge, trial),
         )
         if "failure" in answer:
             raise AttemptError(f"no process could be made for the trial: {answer['failure']}")
@@ -74,13 +86,12 @@ class IsolatedModel:
         except EOFError:
             how = describe_status(answer["status"]) or "ended with exit status 0 before the model returned"
             raise AttemptError(f"the trial's process: {how}") from None
+        _report(trial, told["reports"])
         if told["error"] is not None:
             raise (AttemptError if told["retry"] else TrialError)(told["error"])
         if told["record"] is None:
             return None
         record = decode(told["record"])
-        for step, value in record.reports:
-            trial.report(value, step)
         if record.state is TrialState.PRUNED:
             raise TrialPruned(record.results)
         return record.results
@@ -103,3 +114,20 @@ class IsolatedModel:
         if answer["error"] is not None:
             (kind, *_) = [_KINDS[name] for name in answer["kinds"] if name in _KINDS]
             raise kind(answer["error"])
+
+
+def _report(trial: Trial, reports: Sequence[Report]) -> None:
+    """Note what the trial has reported in its process by now."""
+    known = {step for step, _ in trial.reports}
+    for step, value in reports:
+        if step not in known:
+            trial.report(value, step)
+
+
+def _judge(trial: Trial, reports: Sequence[Report]) -> dict[str, Any]:
+    """The answer to ``trial.should_prune()`` there."""
+    _report(trial, reports)
+    try:
+        return {"ends": trial.should_prune(), "error": ""}
+    except MpiensError as error:  # the trial fails of it there, as it would here
+        return {"ends": False, "error": str(error)}

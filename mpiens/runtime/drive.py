@@ -245,9 +245,11 @@ class Drive:
             {},
             {},
             action.history,
+            action.reports,
         )
         about = (started_s, action.elapsed_s, action.error, False, encode(record))
-        return self._archive.keep(action.group, Result(number, action.attempt, TrialState.FAIL, (), *about))
+        result = Result(number, action.attempt, TrialState.FAIL, (), *about, reports=action.reports)
+        return self._archive.keep(action.group, result)
 
     def _note_retry(self, action: NoteRetry) -> None:
         self._logbook.repeated(action.number, action.attempt, action.history)

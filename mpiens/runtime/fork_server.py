@@ -21,19 +21,22 @@ from mpiens.blame import describe_exception
 from mpiens.comm.solo import SoloComm, allow_mpi, delay_mpi
 from mpiens.errors import MpiensError, TrialError
 from mpiens.keeper.frames import read_frame, write_frame
+from mpiens.keeper.line import Line, ask
 from mpiens.keeper.serving import Request, Stream, private_pipes, serve
 from mpiens.messages import Failure, ModelSettings
 from mpiens.models import build_model
 from mpiens.models.base import GroupContext, Model, Trial
 from mpiens.processes import end_with_parent
+from mpiens.pruning import ANSWER_TIMEOUT_S
 from mpiens.record import TrialRecord, encode, plain_results
-from mpiens.reports import results_of_pruned
+from mpiens.reports import Reports, results_of_pruned
 from mpiens.runlog import LOG_NAME, MarkedOutput
 from mpiens.softstop import MARGIN
 from mpiens.trial import TrialState
 from mpiens.worker import failure_of
 
 _PIECE = 1 << 16
+_ANSWER_MARGIN_S = 60.0
 
 
 class Told:
@@ -61,8 +64,13 @@ class Told:
 class ForkedTrial:
     """A trial in a child. Returns in the parent only."""
 
-    def __init__(self, run: Callable[[Request], dict[str, Any]], private: tuple[int, int], request: Request) -> None:
+    line: Line | None
+
+    def __init__(
+        self, run: Callable[[Request, int], dict[str, Any]], private: tuple[int, int], request: Request
+    ) -> None:
         read, write = os.pipe2(os.O_CLOEXEC)
+        line = Line()
         # The limit runs from here: starting MPI in the child is part of it.
         request["begun_s"] = time.monotonic()
         for stream in (sys.stdout, sys.stderr):
@@ -70,18 +78,20 @@ class ForkedTrial:
         try:
             self.pid = os.fork()
         except OSError:
-            os.close(read)
-            os.close(write)
+            for fd in (read, write, line.fd, line.child_fd):
+                os.close(fd)
             raise
         if self.pid == 0:
-            for fd in (read, *private):
+            for fd in (read, line.fd, *private):
                 os.close(fd)
-            _live(run, request, write)
+            _live(lambda: run(request, line.child_fd), write)
         os.close(write)
+        os.close(line.child_fd)
+        self.line = line
         self.streams: dict[str, Stream] = {"told": Told(read)}
 
 
-def _live(run: Callable[[Request], dict[str, Any]], request: Request, answers: int) -> NoReturn:
+def _live(run: Callable[[], dict[str, Any]], answers: int) -> NoReturn:
     """The whole life of a child."""
     status = 1
     try:
@@ -90,7 +100,7 @@ def _live(run: Callable[[Request], dict[str, Any]], request: Request, answers: i
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         allow_mpi()
-        told = run(request)
+        told = run()
         ctypes.CDLL(None).fflush(None)  # what C code has printed; nothing else flushes it
         write_frame(answers, told)
         status = 0
@@ -114,12 +124,18 @@ class Trials:
         self._settings = settings
         self._context = context
 
-    def run(self, request: Request) -> dict[str, Any]:
-        """One trial: its `record`, or its `error` and whether to `retry`."""
+    def run(self, request: Request, line: int) -> dict[str, Any]:
+        """One trial: its `record`, or its `error` and whether to `retry`, with what it has reported.
+
+        Args:
+            request: Which.
+            line: Where the rank can be asked.
+        """
         number, attempt, seed = request["number"], request["attempt"], request["seed"]
-        trial = Trial(
-            self._context, number, attempt, seed, request["params"], _stops_at(request["begun_s"], request["limit_s"])
-        )
+        ask_stop = _stops_at(request["begun_s"], request["limit_s"])
+        reports = Reports()
+        ask_prune = Judged(reports, line).ask if request["is_judged"] else None
+        trial = Trial(self._context, number, attempt, seed, request["params"], ask_stop, ask_prune, reports)
         output = MarkedOutput(self._context.world_rank, number) if _is_logged(self._context.run_dir) else None
         state, returned = TrialState.COMPLETE, None
         try:
@@ -127,23 +143,55 @@ class Trials:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             state, returned = TrialState.PRUNED, results_of_pruned(error)
             if returned is None:
-                return _failed(failure_of(error, self._settings.folder))
+                return _failed(failure_of(error, self._settings.folder), trial)
         finally:
             if output is not None:
                 output.close()
         if returned is None:
-            return {"record": None, "error": None}
+            return {"record": None, "error": None, "reports": trial.reports}
         try:
             results = plain_results(returned)
-            record = encode(
-                TrialRecord(number, state, attempt, 0, seed, 0.0, 0.0, "", {}, {}, results, reports=trial.reports)
-            )
+            record = encode(TrialRecord(number, state, attempt, 0, seed, 0.0, 0.0, "", {}, {}, results))
         except TrialError as error:
-            return _failed(Failure(str(error), retry=False))
+            return _failed(Failure(str(error), retry=False), trial)
         except Exception as error:  # noqa: BLE001 - what a model returns may misbehave in any way
             text = f"the results cannot be stored: {describe_exception(error, self._settings.folder)}"
-            return _failed(Failure(text, retry=False))
-        return {"record": record, "error": None}
+            return _failed(Failure(text, retry=False), trial)
+        return {"record": record, "error": None, "reports": trial.reports}
+
+
+class Judged:
+    """Answers `Trial.should_prune` in a child: it asks the rank, which asks the driver.
+
+    Args:
+        reports: The trial's.
+        line: Where the rank can be asked.
+    """
+
+    def __init__(self, reports: Reports, line: int) -> None:
+        self._reports = reports
+        self._line = line
+        self._told = 0
+        self._must_end = False
+
+    def ask(self) -> bool:
+        """Should the trial be given up?
+
+        Raises:
+            MpiensError: There is no answer.
+        """
+        new = self._reports.made[self._told :]
+        if self._must_end or not new:
+            return self._must_end
+        self._told += len(new)
+        try:
+            answer = ask(self._line, new, ANSWER_TIMEOUT_S + _ANSWER_MARGIN_S)
+        except (TimeoutError, EOFError, OSError) as error:
+            raise MpiensError(f"trial.should_prune(): the rank does not answer ({type(error).__name__})") from error
+        if answer["error"]:
+            raise MpiensError(answer["error"])
+        self._must_end = bool(answer["ends"])
+        return self._must_end
 
 
 def _stops_at(begun_s: float, limit_s: float | None) -> Callable[[], bool] | None:
@@ -154,8 +202,8 @@ def _stops_at(begun_s: float, limit_s: float | None) -> Callable[[], bool] | Non
     return lambda: time.monotonic() >= due_s
 
 
-def _failed(failure: Failure) -> dict[str, Any]:
-    return {"record": None, "error": failure.text, "retry": failure.retry}
+def _failed(failure: Failure, trial: Trial) -> dict[str, Any]:
+    return {"record": None, "error": failure.text, "retry": failure.retry, "reports": trial.reports}
 
 
 def _is_logged(run_dir: Path) -> bool:

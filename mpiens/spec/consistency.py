@@ -87,20 +87,13 @@ def _check_from(spec: Spec, _space: Space) -> None:
 
 
 def _check_pruner(spec: Spec, _space: Space) -> None:
-    search, model = spec.search, spec.model
+    search = spec.search
     if search.pruner is None:
         return
     name = pruner_named(search.pruner)["name"]
     if len(search.objectives) != 1 and name not in WITHOUT_DIRECTION:
         raise SpecError(
             f"{name} compares trials by one objective, found {len(search.objectives) or 'none'}", key="search.pruner"
-        )
-    if model.kind == "command":
-        raise SpecError("a command cannot report while it runs; remove it", key="search.pruner")
-    if model.isolation == "process":
-        raise SpecError(
-            "a trial in a process of its own cannot ask the pruner; remove it, or set isolation: none",
-            key="search.pruner",
         )
 
 

@@ -71,9 +71,7 @@ class GroupMember:
         self._watchdog = watchdog
         sheltered = None if watchdog is None else watchdog.sheltered
         self.soft_stop = SoftStop(link.consult, setup.trial_timeout_s, setup.group_timeout_s, sheltered)
-        self.pruning = Pruning(
-            context.index, context.world_rank, link.consult, setup.prunes, setup.group_timeout_s, sheltered
-        )
+        self.pruning = Pruning(context.index, context.world_rank, link.consult, setup.group_timeout_s, sheltered)
         self.has_pruned = False
         self._trial: Trial | None = None
 
@@ -136,9 +134,10 @@ class GroupMember:
         number = assignment.number
         params = self.setup.model.fixed | assignment.params
         reports = self.pruning.begin(assignment)
-        trial = Trial(
-            self.context, number, assignment.attempt, seed, params, self.soft_stop.ask, self.pruning.ask, reports
-        )
+        # Of a command only the root knows, whose program has reported.
+        ask = self.pruning.ask_alone if self.setup.model.kind == "command" else self.pruning.ask
+        ask_prune = ask if self.setup.prunes else None
+        trial = Trial(self.context, number, assignment.attempt, seed, params, self.soft_stop.ask, ask_prune, reports)
         self.soft_stop.begin(assignment)
         self.has_pruned = False
         self._label(number)

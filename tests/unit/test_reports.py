@@ -61,7 +61,7 @@ class Driver:
     def __init__(self, answers: list[bool], **settings: Any) -> None:
         self.said: list[Reported] = []
         self.answers = answers
-        self.pruning = Pruning(2, 5, GroupLink(None, 5).consult, True, 1.0, **settings)
+        self.pruning = Pruning(2, 5, GroupLink(None, 5).consult, 1.0, **settings)
         self.pruning.say = self.said.append
         self.pruning.listen = self.listen
         self.polls = 0
