@@ -248,7 +248,7 @@ def test_the_driver_never_imports_the_simulator(tmp_path: Path) -> None:
 def test_a_neuron_that_does_not_share_the_groups_mpi_is_refused(tmp_path: Path) -> None:
     code = """
     from mpiens.models import neuron
-    neuron._start_mpi = lambda comm: None  # as if NEURON had found another library: it stays alone
+    neuron.start_mpi = lambda comm: None  # as if NEURON had found another library: it stays alone
     from neuron import h
 
     def simulate(trial):
