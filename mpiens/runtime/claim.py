@@ -25,7 +25,7 @@ RUN_FILES = (
     "report.html",
     "space.json",
 )
-RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms")
+RUN_FOLDERS = ("journal", "segments", "trials", "mechanisms", "checksums")
 """What mpiens puts into a run directory."""
 
 

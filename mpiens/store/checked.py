@@ -134,12 +134,17 @@ class CheckedFile(io.RawIOBase):
         self._pages: OrderedDict[int, bytes] = OrderedDict()
         self._page_bytes = _PAGE_BYTES
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._sums_fd = self._fd
         try:
-            self._footer = read_footer(path, self._fd, self.is_strict)
-            self._sums = read_sums(path, self._fd, self._footer, self.is_strict)
+            self._find_sums()
         except BaseException:
             self.close()
             raise
+
+    def _find_sums(self) -> None:
+        """Read the checksums, which are in `_sums_fd`."""
+        self._footer = read_footer(self.path, self._fd, self.is_strict)
+        self._sums = read_sums(self.path, self._fd, self._footer, self.is_strict)
 
     @property
     def length(self) -> int:
@@ -154,9 +159,9 @@ class CheckedFile(io.RawIOBase):
     def close(self) -> None:
         """Close the file; twice is no error."""
         super().close()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in {self._fd, self._sums_fd} - {-1}:
+            os.close(fd)
+        self._fd = self._sums_fd = -1
 
     def readable(self) -> bool:
         """Always."""
@@ -224,7 +229,7 @@ class CheckedFile(io.RawIOBase):
         Raises:
             DamageError: It is not what was written.
         """
-        return read_copy(self.path, self._fd, self._footer)
+        return read_copy(self.path, self._sums_fd, self._footer)
 
     def _meet_damage(self, place: int, block: memoryview) -> None:
         self.damage = (

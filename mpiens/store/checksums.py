@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.small_files import write_all
+from mpiens.store.beside import beside, writing_beside
 from mpiens.store.files import at_once, syncing
 
 STEP_BYTES = 2**22
@@ -56,6 +57,7 @@ class Footer:
         copy_bytes: Of the copy of the structure, as it stands there.
         copy_sum: Its checksum.
         sums_sum: Checksum of the checksums.
+        place: Where it stands itself.
     """
 
     length: int
@@ -63,6 +65,12 @@ class Footer:
     copy_bytes: int
     copy_sum: int
     sums_sum: int
+    place: int
+
+    @property
+    def start(self) -> int:
+        """Where the copy of the structure begins; the checksums follow."""
+        return self.place - 4 * self.blocks - self.copy_bytes
 
     @property
     def blocks(self) -> int:
@@ -70,8 +78,8 @@ class Footer:
         return -(-self.length // self.block_bytes)
 
 
-def sealing(path: Path, rows: Ranges | None = None) -> Iterator[None]:
-    """Put checksums behind the end of a file, step by step.
+def sealing(path: Path, rows: Ranges | None = None) -> Generator[None, None, bytes]:
+    """Put checksums behind the end of a file, step by step; the value of ``yield from`` is what was put there.
 
     Args:
         path: The file.
@@ -100,25 +108,30 @@ def sealing(path: Path, rows: Ranges | None = None) -> Iterator[None]:
         copied += packer.flush()
     table = struct.pack(f"<{len(sums)}I", *sums)
     fields = _FIELDS.pack(length, block_bytes, len(copied), zlib.crc32(copied), zlib.crc32(table))
+    tail = bytes(copied) + table + fields + _END.pack(zlib.crc32(fields), _VERSION, MARK)
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
-        write_all(fd, bytes(copied) + table + fields + _END.pack(zlib.crc32(fields), _VERSION, MARK))
+        write_all(fd, tail)
     finally:
         os.close(fd)
+    return tail
 
 
-def completing(path: Path, rows: Ranges | None = None) -> Iterator[None]:
+def completing(path: Path, rows: Ranges | None = None, final: Path | None = None) -> Iterator[None]:
     """What a file of its own needs before it gets its name, step by step: checksums, and to be on the disk.
 
     Args:
         path: The file.
         rows: As of `sealing`.
+        final: The name that it will get, where the checksums are to be kept beside it too.
 
     Raises:
         OSError: The disk refuses.
     """
-    yield from sealing(path, rows)
+    tail = yield from sealing(path, rows)
     yield from syncing(path)
+    if final is not None:
+        yield from writing_beside(final, tail)
 
 
 def seal(path: Path) -> None:
@@ -126,13 +139,14 @@ def seal(path: Path) -> None:
     at_once(sealing(path))
 
 
-def read_footer(path: Path, fd: int, is_strict: bool = True) -> Footer:
+def read_footer(path: Path, fd: int, is_strict: bool = True, is_beside: bool = False) -> Footer:
     """What the end of an open file says.
 
     Args:
         path: The file.
         fd: The same, open.
         is_strict: Otherwise something may stand behind that end.
+        is_beside: It is the file beside another that holds a copy of this alone.
 
     Raises:
         DamageError: It is missing or damaged.
@@ -150,10 +164,10 @@ def read_footer(path: Path, fd: int, is_strict: bool = True) -> Footer:
             "or was changed by another program (then mpiens.open(path, verify=False) reads it as it is)"
         )
     fields = line[: _FIELDS.size]
-    found = Footer(*_FIELDS.unpack(fields))
+    found = Footer(*(*_FIELDS.unpack(fields), size - width))
     own_sum, version, _mark = _END.unpack(line[_FIELDS.size :])
     is_whole = version == _VERSION and own_sum == zlib.crc32(fields) and found.block_bytes > 0
-    if not is_whole or found.length + found.copy_bytes + 4 * found.blocks + width != size:
+    if not is_whole or found.start != (0 if is_beside else found.length):
         raise DamageError(f"{path}: damaged: the checksums at its end are not what was written")
     return found
 
@@ -170,7 +184,7 @@ def read_sums(path: Path, fd: int, footer: Footer, is_strict: bool = True) -> tu
     Raises:
         DamageError: They are not what was written.
     """
-    table = os.pread(fd, 4 * footer.blocks, footer.length + footer.copy_bytes)
+    table = os.pread(fd, 4 * footer.blocks, footer.start + footer.copy_bytes)
     if is_strict and zlib.crc32(table) != footer.sums_sum:
         raise DamageError(f"{path}: damaged: the checksums at its end are not what was written")
     return struct.unpack(f"<{footer.blocks}I", table)
@@ -182,7 +196,7 @@ def read_copy(path: Path, fd: int, footer: Footer) -> list[tuple[int, bytes]]:
     Raises:
         DamageError: The copy is damaged.
     """
-    copied = os.pread(fd, footer.copy_bytes, footer.length)
+    copied = os.pread(fd, footer.copy_bytes, footer.start)
     if zlib.crc32(copied) != footer.copy_sum:
         raise DamageError(f"{path}: damaged: the copy of its structure, at its end, is not what was written")
     if not copied:
@@ -195,6 +209,21 @@ def read_copy(path: Path, fd: int, footer: Footer) -> list[tuple[int, bytes]]:
         found.append((start, content[place : place + size]))
         place += size
     return found
+
+
+def open_beside(path: Path) -> tuple[int, Footer, tuple[int, ...]] | None:
+    """The copy of a file's checksums beside it, open, with what it says; None where there is no sound one."""
+    place = beside(path)
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        footer = read_footer(place, fd, is_beside=True)
+        return fd, footer, read_sums(place, fd, footer)
+    except DamageError:
+        os.close(fd)
+        return None
 
 
 def block_sums(data: bytes | memoryview, block_bytes: int) -> list[int]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.store.base import RunState
+from mpiens.store.beside import remove_with
 from mpiens.store.checked import created, verify
 from mpiens.store.checksums import completing
 from mpiens.store.combine import Rows, copying_columns, in_segment_order, in_trial_order
 from mpiens.store.extents import finding_rows
-from mpiens.store.files import explaining, remove, remove_empty, replacing
+from mpiens.store.files import explaining, remove_empty, replacing
 from mpiens.store.hdf5 import FORMAT, Facts, keys, make_groups, opened, write_column, write_facts, write_replaced
 from mpiens.store.segment import Segment, parse_name
 from mpiens.store.table import table
@@ -38,7 +39,7 @@ def writing_packed(path: Path, facts: Facts, state: RunState, segments: Sequence
                     write_column(file, key, file_column)
             write_facts(file, facts, state)
             placed = yield from finding_rows(file)
-        yield from completing(temporary, placed)
+        yield from completing(temporary, placed, path)
 
 
 def writing_merged(path: Path, segments: Sequence[Segment]) -> Iterator[None]:
@@ -52,7 +53,7 @@ def writing_merged(path: Path, segments: Sequence[Segment]) -> Iterator[None]:
             file.attrs["mpiens_format"] = FORMAT
             yield from _filling(file, in_segment_order(segments))
             placed = yield from finding_rows(file)
-        yield from completing(temporary, placed)
+        yield from completing(temporary, placed, path)
 
 
 def is_packed(file: h5py.File) -> bool:
@@ -86,7 +87,7 @@ def remove_packed(run_dir: Path) -> None:
     if not folder.is_dir():
         return
     with explaining(folder, "delete what results.h5 has replaced"):
-        remove([path for path in folder.iterdir() if parse_name(path.name)])
+        remove_with([path for path in folder.iterdir() if parse_name(path.name)])
         remove_empty(folder)
 
 

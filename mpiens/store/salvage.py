@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mpiens.store.checked import CheckedFile, created, opened_from, verify
-from mpiens.store.checksums import STEP_BYTES, DamageError, Ranges, completing
+from mpiens.store.checksums import STEP_BYTES, DamageError, Ranges, completing, open_beside
 from mpiens.store.combine import copying_column, in_segment_order
 from mpiens.store.extents import KEPT_TWICE, finding_rows, hit_rows, row_ranges
 from mpiens.store.files import explaining, replacing
@@ -95,7 +95,7 @@ def writing_salvaged(path: Path, found: Salvage, replaced: Iterable[str]) -> Ite
                 yield from copying_column(file, [source], in_segment_order([segment]), key, form)
             write_replaced(file, replaced)
             rows = yield from finding_rows(file)
-        yield from completing(temporary, rows)
+        yield from completing(temporary, rows, path)
 
 
 class _MendedFile(CheckedFile):
@@ -104,8 +104,6 @@ class _MendedFile(CheckedFile):
     Attributes:
         rows: Where the rows of columns stand, once that is known; until then what is damaged may be structure.
     """
-
-    is_strict = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -117,6 +115,19 @@ class _MendedFile(CheckedFile):
             self._structure = []
         if not self._structure:
             self._page_bytes = self.block_bytes  # what HDF5 asks for, and no damage beside it
+
+    def _find_sums(self) -> None:
+        """The file's own where they are sound; else those beside it, else what can be had of its own."""
+        self.is_strict = True
+        try:
+            super()._find_sums()
+        except DamageError:
+            found = open_beside(self.path)
+            if found is not None:
+                self._sums_fd, self._footer, self._sums = found
+                return
+            self.is_strict = False
+            super()._find_sums()
 
     def find_damage(self) -> Ranges:
         """The damaged parts."""

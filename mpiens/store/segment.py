@@ -84,7 +84,7 @@ def writing_segment(path: Path, columns: Iterable[tuple[Key, Column]]) -> Iterat
                 write_column(file, key, column)
                 yield
             rows = yield from finding_rows(file)
-        yield from completing(temporary, rows)
+        yield from completing(temporary, rows, path)
 
 
 def read_segment(path: Path) -> Segment:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mpiens.errors import StoreError
-from mpiens.small_files import rename, sync_folder
+from mpiens.small_files import sync_folder
+from mpiens.store.beside import copy_beside, rename_with
 from mpiens.store.checked import verify
 from mpiens.store.checksums import DamageError
 from mpiens.store.files import at_once, explaining, link, name_aside, replacing, sync_file
@@ -194,6 +195,8 @@ class Shelf:
         if any((self.folder / name).samefile(self._results) for name in present):
             return []
         self._serial = self._free_serial([*present, *self._names_aside(), *replaced])
+        with explaining(self.next_path(), "write"):
+            copy_beside(self._results, self.next_path())
         try:
             link(self._results, self.next_path())
         except OSError:  # the file system has no hard links
@@ -209,8 +212,8 @@ def _fitted(segment: Segment) -> Segment:
 
 
 def _set_aside(path: Path) -> None:
+    rename_with(path, name_aside(path))
     with explaining(path, "rename"):
-        rename(path, name_aside(path))
         sync_folder(path.parent)
 
 

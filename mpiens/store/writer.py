@@ -18,6 +18,7 @@ import numpy as np
 from mpiens.record import Params, TrialRecord
 from mpiens.small_files import sync_folder
 from mpiens.store.base import RunState
+from mpiens.store.beside import beside, remove_lone, remove_with
 from mpiens.store.files import at_once, explaining, make_folder, remove, remove_empty, syncing
 from mpiens.store.gather import Gathered
 from mpiens.store.hdf5 import Facts
@@ -267,8 +268,9 @@ class FileStore:
             remove(self._intake.paths())
             is_watched = self._onlookers.are_there()
             if not is_watched:
-                remove(self._shelf.retired)  # before those that say that they are replaced
-                remove([segment.path for segment in self._shelf.segments])
+                remove_with(self._shelf.retired)  # before those that say that they are replaced
+                remove_with([segment.path for segment in self._shelf.segments])
+                remove_lone(self.run_dir)
             for folder in (self.run_dir / "journal", self._shelf.folder):
                 remove_empty(folder)
             sync_folder(self.run_dir)
@@ -289,10 +291,13 @@ class FileStore:
         deletable = self._deletable
         with self._onlookers.kept(self._results):
             yield from writing_master(self._results, self._facts, state, segments)
+            if beside(self._results).exists():  # of an earlier end of the run
+                with explaining(self._results, "delete checksums of an earlier file"):
+                    remove([beside(self._results)])
         self._shown = showing
         if deletable and not self._onlookers.are_there():
             with explaining(self._shelf.folder, "delete merged segments"):
-                remove(deletable)
+                remove_with(deletable)
             self._shelf.scan()
         # One interval of grace, for those who have opened results.h5 before a merge and cannot be seen.
         self._deletable = self._shelf.retired

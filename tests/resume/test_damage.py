@@ -367,18 +367,23 @@ def test_a_complete_run_is_not_computed_again_unasked(killed: Path, tmp_path: Pa
     with h5py.File(results, "r+") as file:
         file.attrs["note"] = "x"
     annotated = results.read_bytes()
-    refused = mpiens(0, *order)
-    assert refused.returncode == 2
-    assert "results.h5: damaged" in refused.stderr
-    assert "--force" in refused.stderr
-    assert results.read_bytes() == annotated
-    for name in ("results.h5.damaged", "results.h5.damaged.2"):
+    assert "all of its 48 trials are sound" in completed(0, *order)
+    assert contents(run_dir) == contents(sound)
+    for count in (2, 3):
+        if count == 3:
+            shutil.rmtree(run_dir / "checksums")
+            os.truncate(results, results.stat().st_size - 100)
+        else:
+            flip(results)
         damaged = results.read_bytes()
+        refused = mpiens(0, *order)
+        assert refused.returncode == 2
+        assert "results.h5: damaged" in refused.stderr
+        assert "--force" in refused.stderr
+        assert results.read_bytes() == damaged
         completed(0, *order, "--force")
-        assert (run_dir / name).read_bytes() == damaged
+        assert (run_dir / f"results.h5.damaged.{count}").read_bytes() == damaged
         assert contents(run_dir) == contents(sound)
-        flip(results)
-        assert mpiens(0, *order).returncode == 2
     assert (run_dir / "results.h5.damaged").read_bytes() == annotated
 
 

@@ -102,7 +102,6 @@ def test_another_process_reads_whole_rows_while_the_run_writes(
     open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shelf, "MERGE_AT", 6)
-    monkeypatch.setattr(shelf, "_MERGED_AT_ONCE", 4)
     program = """
 import sys
 import h5py

@@ -14,6 +14,7 @@ import pytest
 
 from faults import Killed, dies_at, disk
 from mpiens.store import FileStore, open_results
+from mpiens.store.beside import beside
 from mpiens.store.checked import verify
 from mpiens.store.checksums import read_footer
 from mpiens.store.extents import datasets, extents
@@ -219,8 +220,35 @@ def test_what_has_grown_is_kept(open_store: Maker, packed: Packed, run_dir: Path
     assert contents(run_dir) == contents(whole)
 
 
-def test_what_is_cut_off_is_lost(open_store: Maker, packed: Packed, run_dir: Path, whole: Path, stopped: Path) -> None:
-    stopped.write_bytes(stopped.read_bytes()[:-1000])
+def last_column(path: Path) -> tuple[int, int]:
+    """Where that column begins and ends which stands last in the file."""
+    with h5py.File(path) as file:
+        parts = [extent for key in keys(file) for data in datasets(file, key).values() for extent in extents(data)]
+    last = max(parts)
+    return last.start, last.stop
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_rows_before_a_cut_are_kept(
+    is_packed: bool, open_store: Maker, packed: Packed, run_dir: Path, whole: Path, stopped: Path
+) -> None:
+    path = stopped
+    if is_packed:
+        open_store().finish("complete")
+        path = run_dir / "results.h5"
+    start, stop = last_column(path)
+    os.truncate(path, start + (stop - start) * 3 // 4)
+    lost = go_on(open_store, packed, run_dir)
+    assert lost == list(range(COUNT - len(lost), COUNT))
+    assert COUNT // 5 < len(lost) < COUNT // 3
+    assert contents(run_dir) == contents(whole)
+
+
+def test_what_is_cut_off_is_lost_without_the_checksums_beside_it(
+    open_store: Maker, packed: Packed, run_dir: Path, whole: Path, stopped: Path
+) -> None:
+    os.truncate(stopped, stopped.stat().st_size - 1000)
+    beside(stopped).write_bytes(b"of some other file")
     assert go_on(open_store, packed, run_dir) == list(range(COUNT))
     assert contents(run_dir) == contents(whole)
 
