@@ -5,25 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from mpiens.comm.backoff import Backoff
 from mpiens.errors import WaitTimeout
 from mpiens.messages import Assignment, Question, Reported, Verdict
 from mpiens.reports import Report, Reports
+from mpiens.softstop import Consult, Shelter
 
 ANSWER_TIMEOUT_S = 600.0
 """How long a root waits for the driver's answer. The driver may be choosing points, which takes long for some."""
 
 _TOPIC = "trial.should_prune()"
-_NOTHING = contextlib.nullcontext()
-
-
-class Consult(Protocol):
-    """`mpiens.comm.group.GroupLink.consult`."""
-
-    def __call__(self, question: Question, decide: Callable[[], bool], timeout_s: float, decide_s: float = 0.0) -> bool:
-        """The root's answer."""
 
 
 class Pruning:
@@ -48,7 +40,7 @@ class Pruning:
         world_rank: int,
         consult: Consult,
         timeout_s: float,
-        sheltered: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
+        sheltered: Shelter = contextlib.nullcontext,
         answer_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         self.say: Callable[[Reported], None] | None = None
@@ -58,7 +50,7 @@ class Pruning:
         self._consult = consult
         self._timeout_s = timeout_s
         self._answer_s = answer_s
-        self._sheltered = sheltered or (lambda: _NOTHING)
+        self._sheltered = sheltered
         self._trial = (0, 0)
         self._reports = Reports()
         self._calls = 0

@@ -15,13 +15,13 @@ MARGIN = 0.1
 LISTEN_EVERY_S = 0.05
 """How often a root hears what the driver has to say during a trial."""
 
-_NOTHING = contextlib.nullcontext()
+Shelter = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Consult(Protocol):
     """`mpiens.comm.group.GroupLink.consult`."""
 
-    def __call__(self, question: Question, decide: Callable[[], bool], timeout_s: float) -> bool:
+    def __call__(self, question: Question, decide: Callable[[], bool], timeout_s: float, decide_s: float = 0.0) -> bool:
         """The root's answer."""
 
 
@@ -43,13 +43,13 @@ class SoftStop:
         consult: Consult,
         limit_s: float | None,
         timeout_s: float,
-        sheltered: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
+        sheltered: Shelter = contextlib.nullcontext,
     ) -> None:
         self.listen: Callable[[], None] | None = None
         self._consult = consult
         self._limit_s = limit_s
         self._timeout_s = timeout_s
-        self._sheltered = sheltered or (lambda: _NOTHING)
+        self._sheltered = sheltered
         self._has_hurried = False
         self._listened_s = 0.0
         self._begin_s = 0.0

@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from mpiens.errors import SpecError
 from mpiens.samplers.base import Plan
-from mpiens.samplers.observed import ObservingSampler
-from mpiens.samplers.options import check_choice, check_options, library
+from mpiens.samplers.observed import MOST_RUNNING, WINDOW, ObservingSampler
+from mpiens.samplers.options import check_choice, check_count, library, with_defaults
 from mpiens.space import Domain
 from mpiens.trial import trial_seed
 
 _METHODS = ("fast", "quality")
-_WINDOW = 100
-_MOST_RUNNING = 64
+_DEFAULTS = {"init_points": 10, "method": "fast", "window": WINDOW}
 
 
 class AxSampler(ObservingSampler):
@@ -33,21 +31,15 @@ class AxSampler(ObservingSampler):
     """
 
     def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
-        options: dict[str, Any] = {"init_points": 10, "method": "fast", "window": _WINDOW}
-        check_options(plan.algorithm, plan.options, options)
-        options |= plan.options
-        for name, least in (("init_points", 1), ("window", 20)):
-            value = options[name]
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SpecError(
-                    f"expected a whole number from {least} on, found {value!r}", key=f"search.options.{name}"
-                )
+        options = with_defaults(plan.algorithm, plan.options, _DEFAULTS)
+        startup = check_count(options["init_points"], 1, "init_points")
+        window = check_count(options["window"], 20, "window")
         self._method = check_choice(options["method"], _METHODS, "method")
         with _quietly():
             self._client: Any = library("ax.api.client", plan.algorithm, "ax").Client
             self._range: Any = library("ax.api.configs", plan.algorithm, "ax").RangeParameterConfig
             self._torch: Any = library("torch", plan.algorithm, "ax")
-        super().__init__(plan, domains, options["init_points"], options["window"])
+        super().__init__(plan, domains, startup, window)
         self.begin()
 
     def propose(self, number: int, rows: np.ndarray, losses: Sequence[float], running: np.ndarray) -> Sequence[float]:
@@ -63,7 +55,7 @@ class AxSampler(ObservingSampler):
             for row, loss in zip(rows, losses, strict=True):
                 index = client.attach_trial(dict(zip(names, row.tolist(), strict=True)))
                 client.complete_trial(index, {"loss": loss})
-            for row in running[-_MOST_RUNNING:]:
+            for row in running[-MOST_RUNNING:]:
                 client.attach_trial(dict(zip(names, row.tolist(), strict=True)))
             (point,) = client.get_next_trials(max_trials=1).values()
         return [float(point[name]) for name in names]

@@ -15,15 +15,14 @@ import numpy as np
 
 from mpiens.errors import SpecError
 from mpiens.samplers.base import Plan
-from mpiens.samplers.observed import ObservingSampler
-from mpiens.samplers.options import check_choice, check_options, library
+from mpiens.samplers.observed import MOST_RUNNING, WINDOW, ObservingSampler
+from mpiens.samplers.options import check_choice, check_count, library, with_defaults
 from mpiens.space import Domain
 from mpiens.space.values import is_number
 from mpiens.trial import trial_seed
 
 _KINDS = ("ucb", "ei", "poi")
-_WINDOW = 100
-_MOST_RUNNING = 64
+_DEFAULTS = {"init_points": 10, "kind": "ucb", "kappa": 2.576, "xi": 0.01}
 
 
 class BayesOptSampler(ObservingSampler):
@@ -34,21 +33,17 @@ class BayesOptSampler(ObservingSampler):
     """
 
     def __init__(self, plan: Plan, domains: Mapping[str, Domain]) -> None:
-        options: dict[str, Any] = {"init_points": 10, "kind": "ucb", "kappa": 2.576, "xi": 0.01}
-        check_options(plan.algorithm, plan.options, options)
-        options |= plan.options
+        options = with_defaults(plan.algorithm, plan.options, _DEFAULTS)
         for name in ("kappa", "xi"):
             if not is_number(options[name]) or not math.isfinite(options[name]):
                 raise SpecError(f"expected a finite number, found {options[name]!r}", key=f"search.options.{name}")
-        first = options["init_points"]
-        if isinstance(first, bool) or not isinstance(first, int) or first < 1:
-            raise SpecError(f"expected a whole number from 1 on, found {first!r}", key="search.options.init_points")
+        startup = check_count(options["init_points"], 1, "init_points")
         check_choice(options["kind"], _KINDS, "kind")
         self._library: Any = library("bayes_opt", plan.algorithm, "bayesopt")
         # scikit-learn needs it, so it is there.
         self._threads: Any = library("threadpoolctl", plan.algorithm, "bayesopt")
         self._options = options
-        super().__init__(plan, domains, first, _WINDOW)
+        super().__init__(plan, domains, startup, WINDOW)
         self.begin()
 
     def propose(self, number: int, rows: np.ndarray, losses: Sequence[float], running: np.ndarray) -> Sequence[float]:
@@ -74,7 +69,7 @@ class BayesOptSampler(ObservingSampler):
             warnings.simplefilter("ignore")
             optimizer = self._library.BayesianOptimization(**settings)
             lie = float(np.mean(losses))
-            known = [*zip(rows, losses, strict=True), *((row, lie) for row in running[-_MOST_RUNNING:])]
+            known = [*zip(rows, losses, strict=True), *((row, lie) for row in running[-MOST_RUNNING:])]
             for row, loss in known:
                 optimizer.register(dict(zip(names, row.tolist(), strict=True)), -loss)
             point = optimizer.suggest(**asking)

@@ -16,6 +16,12 @@ from mpiens.samplers.window import Window
 from mpiens.space import Domain
 from mpiens.trial import TrialState, trial_seed
 
+WINDOW = 100
+"""So many finished points are looked at, where a point costs a matrix of them."""
+
+MOST_RUNNING = 64
+"""So many points that are being tried are taken into account, those with the highest numbers."""
+
 
 class ObservingSampler(AdaptiveSampler):
     """Chooses a point from the losses of a window of earlier ones, and from its number. One objective.

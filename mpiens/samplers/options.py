@@ -47,6 +47,29 @@ def check_choice(value: object, known: Collection[str], option: str) -> str:
     return value
 
 
+def check_count(value: object, least: int, option: str) -> int:
+    """`value` of this option, if it is a whole number, and not below `least`.
+
+    Raises:
+        SpecError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SpecError(
+            f"expected a whole number from {least} on, found {shown(value)}", key=f"search.options.{option}"
+        )
+    return value
+
+
+def with_defaults(algorithm: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of an algorithm whose options are those that `defaults` names.
+
+    Raises:
+        SpecError: One is not among them.
+    """
+    check_options(algorithm, options, defaults)
+    return {**defaults, **options}
+
+
 def library(module: str, algorithm: str, extra: str) -> ModuleType:
     """An optional library.
 

@@ -7,6 +7,7 @@ becomes the trial's record.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -69,7 +70,7 @@ class GroupMember:
         self._model = model
         self._label = label
         self._watchdog = watchdog
-        sheltered = None if watchdog is None else watchdog.sheltered
+        sheltered = contextlib.nullcontext if watchdog is None else watchdog.sheltered
         self.soft_stop = SoftStop(link.consult, setup.trial_timeout_s, setup.group_timeout_s, sheltered)
         self.pruning = Pruning(context.index, context.world_rank, link.consult, setup.group_timeout_s, sheltered)
         self.has_pruned = False
