@@ -21,16 +21,18 @@ class Goals:
     Attributes:
         directions: ``minimize`` or ``maximize`` for each objective.
         constraints: How many there are.
+        repeats: How often each point is evaluated.
     """
 
     directions: tuple[str, ...] = ()
     constraints: int = 0
+    repeats: int = 1
 
     @classmethod
-    def of(cls, kinds: Mapping[str, str]) -> Goals:
+    def of(cls, kinds: Mapping[str, str], repeats: int = 1) -> Goals:
         """From ``minimize``, ``maximize`` or ``constraint`` by name, constraints last."""
         directions = tuple(kind for kind in kinds.values() if kind != CONSTRAINT)
-        return cls(directions, len(kinds) - len(directions))
+        return cls(directions, len(kinds) - len(directions), repeats)
 
     def is_feasible(self, values: Sequence[float]) -> bool:
         """True when no constraint is above zero."""

@@ -45,7 +45,7 @@ def validate(spec: Path, ranks: int | None, output: Path | None, overrides: tupl
         click.echo("\n".join(f"          {line}" for line in layout.describe().splitlines()))
         for warning in layout.warnings:
             click.echo(f"warning   {warning}")
-    click.echo(f"output    {_check_output(place_of(order, loaded))}")
+    click.echo(f"output    {_check_output(place_of(order, loaded), output is not None)}")
     click.echo("valid")
 
 
@@ -130,11 +130,12 @@ def _check_cfg(loaded: LoadedSpec, script: str) -> None:
         raise SpecError("\n".join(map(str, problems)))
 
 
-def _check_output(run_dir: Path) -> str:
+def _check_output(run_dir: Path, is_asked_for: bool) -> str:
     if holds_run(run_dir):
-        raise UsageError(
-            f"{run_dir} already holds a run; `run` needs --resume, --overwrite, or --output for another place"
-        )
+        text = f"{run_dir} already holds a run; `run` needs --resume, --overwrite, or --output for another place"
+        if is_asked_for:
+            raise UsageError(text)
+        return text  # the spec is none the worse for it
     place = run_dir
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -21,6 +21,11 @@ class Best:
     values: tuple[float, ...]
     params: Params
 
+    def is_like(self, other: Best) -> bool:
+        """True for a repeat with the same result."""
+        # As text, because NaN equals NaN here.
+        return self.values == other.values and repr(self.params) == repr(other.params)
+
 
 @dataclass(slots=True)
 class Tally:
@@ -33,7 +38,7 @@ class Tally:
         repeated: Those by cause.
         busy_s: Time that groups have spent in finished attempts.
         best: Best feasible trial; None before the first, and unless there is one objective.
-        front: With several objectives: the feasible trials that no other one dominates.
+        front: With several objectives: the feasible trials that no other one dominates; of repeats that are alike, one.
         causes: Failures by cause.
         lost_groups: Cause by group, of groups that can run no more.
     """
@@ -80,6 +85,10 @@ class Tally:
         """Take in the values of a feasible trial."""
         losses = goals.losses(found.values)
         if len(losses) > 1:
+            twin = next((kept for kept in self.front if goals.repeats > 1 and kept.is_like(found)), None)
+            if twin is not None:
+                self.front.remove(twin)
+                found = min(twin, found, key=lambda best: best.number)
             others = [(kept, goals.losses(kept.values)) for kept in self.front]
             if not any(dominates(known, losses) for _, known in others):
                 self.front = [kept for kept, known in others if not dominates(losses, known)]

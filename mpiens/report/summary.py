@@ -36,8 +36,6 @@ def summarize(ending: Ending) -> str:
         lines.append("  best      none: no trial meets all constraints")
     lines += _by_cause("failures", last.causes, "/trials/error")
     lines += _by_cause("repeated", last.repeated, "/trials/history")
-    if last.done and last.complete + last.pruned == 0:
-        lines.append("  warning   no trial has succeeded")
     if last.lost_ranks:
         ranks, shares = words.count(last.lost_ranks, "rank"), f"{last.lost_groups} of {last.groups} groups"
         lines.append(
@@ -54,6 +52,8 @@ def summarize(ending: Ending) -> str:
     lines.append(f"  log       {last.run_dir / 'run.log'}")
     if ending.outcome == "stopped":
         lines.append(f"  go on     mpiens resume {shlex.quote(str(last.run_dir))}")
+    if last.done and last.complete + last.pruned == 0:
+        lines.append("  warning   no trial has succeeded: see failures above, and tracebacks in the log")
     return "\n".join(lines)
 
 

@@ -169,7 +169,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
         batch=spec.search.batch * trials_per_point(spec),
         max_attempts=spec.limits.max_attempts,
         checkpoint_every_s=spec.checkpoint.every,
-        goals=Goals.of(kinds_of_values(spec)),
+        goals=Goals.of(kinds_of_values(spec), spec.search.repeats),
         is_adaptive=is_adaptive(spec.search.algorithm),
     )
     return Job(

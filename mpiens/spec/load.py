@@ -118,7 +118,7 @@ def _located(error: SpecError, file: str, lines: dict[str, int], overrides: dict
     # The last override of a key, of what it is in or of something in it has set it.
     above = [override for path, override in overrides.items() if key == path or key.startswith(f"{path}.")]
     below = [override for path, override in overrides.items() if key and path.startswith(f"{key}.")]
-    if above:
+    if above or (below and key not in lines):
         last = max(above + below, key=list(overrides.values()).index)
         return type(error)(error.problem, f"--set {last}", key=error.key)
     found = error.within(file, lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mpiens.errors import StoreError
+from mpiens.errors import SpecError, StoreError
 from mpiens.goals import CONSTRAINT, Goals, front
 from mpiens.record import Params
 from mpiens.store.base import RunState
@@ -238,6 +238,8 @@ class Results:
     def pareto(self) -> pd.DataFrame:
         """The rows of `trials` that are COMPLETE and feasible, and that no other such row dominates, by number.
 
+        Of repeats (``search.repeats``) with equal objectives the first stands there.
+
         Raises:
             StoreError: The run has no objective.
         """
@@ -246,7 +248,24 @@ class Results:
         complete = self.trials[self.trials["state"] == "COMPLETE"]
         values = complete[[f"values_{name}" for name in [*self.directions, *self.constraints]]].to_numpy(dtype=float)
         goals = Goals(tuple(self.directions.values()), len(self.constraints))
-        return complete.iloc[front(goals, values)]
+        found = complete.iloc[front(goals, values)]
+        if not self._has_repeats:
+            return found
+        columns = [f"values_{name}" for name in self.directions]
+        columns += [name for name in found.columns if name.startswith("params_")]
+        # As text, because lists may be among them, and NaN equals NaN here.
+        return found[~found[columns].astype(str).duplicated()]
+
+    @property
+    def _has_repeats(self) -> bool:
+        from mpiens.spec.yaml_tree import read_yaml
+
+        try:
+            spec = read_yaml(self.spec, str(self.path)).data
+        except SpecError:
+            return False  # of a store that was written without a spec
+        search = spec.get("search") if isinstance(spec, dict) else None
+        return isinstance(search, dict) and search.get("repeats", 1) != 1
 
     def to_xarray(self) -> xr.Dataset:
         """The results of a full grid, with the parameters as dimensions.

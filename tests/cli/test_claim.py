@@ -56,6 +56,17 @@ def test_a_failed_run_that_has_results_is_not_deleted_unasked(tmp_path: Path) ->
         assert {record.number for record in unsealed_records(run_dir)} == kept
 
 
+def test_a_spec_is_valid_though_its_run_is_there(tmp_path: Path) -> None:
+    spec = write_project(tmp_path)
+    completed(0, "run", spec)
+    said = completed(0, "validate", spec)
+    assert f"output    {tmp_path / 'small.run'} already holds a run; `run` needs --resume" in said
+    assert said.endswith("valid\n")
+    done = mpiens(0, "validate", spec, "--output", tmp_path / "small.run")
+    assert done.returncode == 2, "nobody asks for a place that is taken"
+    assert f"mpiens: {tmp_path / 'small.run'} already holds a run" in done.stderr
+
+
 def test_a_failed_run_without_results_makes_room(tmp_path: Path) -> None:
     assert mpiens(0, "run", breaking(tmp_path, 0)).returncode == 1
     spec = breaking(tmp_path, 1000)

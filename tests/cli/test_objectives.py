@@ -52,6 +52,23 @@ def test_the_front_of_two_objectives_under_a_constraint(algorithm: str, tmp_path
     assert sum(table["x"][30:] >= 0.25) > 18
 
 
+@pytest.mark.mpi
+def test_repeats_that_are_alike_are_on_the_front_once(tmp_path: Path) -> None:
+    space = {"x": [0.0, 0.5, 1.0, 3.0], "y": [0.0]}
+    search = {"algorithm": "grid", "repeats": 3, "objectives": BOTH}
+    spec = write_project(tmp_path, MODEL, space=space, search=search)
+    said = completed(3, "run", spec)
+    with package.open(tmp_path / "small.run") as results:
+        front = results.pareto()["number"].tolist()
+        assert results.pareto()["params_x"].tolist() == [0.0, 0.5, 1.0]
+    assert "front     3 trials" in said
+    status = json.loads((tmp_path / "small.run" / "status.json").read_text())
+    assert sorted(row["number"] for row in status["front"]) == front
+    # What a run that goes on finds in its results is no other.
+    completed(0, "run", spec, "--resume", "--set", "space.x=[0.0, 0.5, 1.0, 3.0, 4.0]")
+    assert package.open(tmp_path / "small.run").pareto()["number"].tolist() == front
+
+
 def test_the_best_trial_is_the_best_feasible_one(tmp_path: Path) -> None:
     search = {"algorithm": "random", "trials": 30, "objectives": {"near": "minimize"}, "constraints": ["above"]}
     said = completed(0, "run", write_project(tmp_path, MODEL, space=SPACE, search=search))

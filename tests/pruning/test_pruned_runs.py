@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -114,6 +115,45 @@ def test_a_pruner_of_ones_own_is_shown_what_others_reported(tmp_path: Path) -> N
         ("{name: patient, patience: 1, wrapped_pruner: own.py:Behind}", "search.pruner.wrapped_pruner: unknown"),
     ):
         assert words in refusal(spec, f"search.pruner={change}")
+
+
+NOTES = """
+import json, os
+
+class Notes:
+    def __init__(self, space, seed):
+        self.points = [{"x": x} for x in (0.3, 0.31, 0.32, 0.33, 0.34, 0.35, 0.9, 0.36)]
+
+    def ask(self, n):
+        given, self.points = self.points[:n], self.points[n:]
+        return given
+
+    def tell(self, trials):
+        with open(os.environ["NOTES"], "a") as file:
+            for trial in trials:
+                print(json.dumps([trial.number, trial.state, trial.values, len(trial.reports)]), file=file)
+"""
+
+
+def test_a_point_of_which_one_repeat_is_pruned_is_told_as_pruned(tmp_path: Path) -> None:
+    code = """
+    import mpiens
+    def simulate(trial):
+        loss = trial.params["x"] + (trial.params["x"] > 0.8 and trial.number % 2)
+        trial.report(loss, 1)
+        if trial.should_prune():
+            raise mpiens.TrialPruned
+        return {"loss": loss}
+    """
+    search = {"algorithm": "notes.py:Notes", "trials": 16, "repeats": 2, "objectives": {"loss": "minimize"}}
+    pruner = {"name": "threshold", "upper": 1.5}
+    spec = write_project(tmp_path, code, space=SPACE, search=search | {"pruner": pruner})
+    (tmp_path / "notes.py").write_text(NOTES)
+    completed(0, "run", spec, env={"NOTES": str(tmp_path / "notes")})
+    assert mpiens.open(tmp_path / "small.run").trials["state"].tolist()[12:14] == ["COMPLETE", "PRUNED"]
+    told = [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
+    assert told[6] == [6, "PRUNED", [], 1], "not 0.9, the mean of the repeat that was not pruned"
+    assert told[7] == [7, "COMPLETE", [0.36], 0]
 
 
 GROUPS = """
