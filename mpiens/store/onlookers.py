@@ -1,68 +1,52 @@
 """Programs that still have a results.h5 open that has been replaced: what it shows must not be deleted under them.
 
-HDF5 shows fill values where a segment is gone, without an error. But it locks what it reads, shared, so that whoever
-has the old file open can be seen; not where its locks are switched off (``HDF5_USE_FILE_LOCKING=FALSE``), or on file
-systems that have none.
+HDF5 opens the segments that it shows by their names, when they are read, and shows fill values where one is gone,
+without an error. So whoever has an old file open is looked for: among the processes of this machine, because no lock
+can be asked for without being in the way of those who come just then. Whoever cannot be seen, on another machine or as
+another user, has the time until segments are deleted at all.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from pathlib import Path
 
+NEVER_NS = 2**63 - 1
+_PROCESSES = Path("/proc")
 
-class Onlookers:
-    """Watches the files that were replaced, as long as somebody has them open."""
 
-    def __init__(self) -> None:
-        self._replaced: list[int] = []
+def looking(path: Path) -> Generator[None, None, int]:
+    """Look for processes that have a file open which `path` was before, step by step.
 
-    @contextmanager
-    def kept(self, path: Path) -> Iterator[None]:
-        """Remember who has `path` open; the block replaces it."""
+    Args:
+        path: A file that is only ever replaced.
+
+    Returns:
+        When the oldest of these files was written, nanoseconds since 1970; `NEVER_NS` where there is none. It is the
+        value of ``yield from``.
+    """
+    name = path.resolve()
+    gone, renamed = f"{name} (deleted)", f"{name.parent}/.nfs"  # as Linux and its NFS call it then
+    oldest_ns = NEVER_NS
+    for process in _PROCESSES.iterdir() if _PROCESSES.is_dir() else ():
+        if not process.name.isdecimal():
+            continue
+        yield
         try:
-            # For writing, because network file systems lock no others. Nothing is written.
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            for place in (process / "fd").iterdir():
+                opened = str(place.readlink())
+                if opened == gone or opened.startswith(renamed):
+                    oldest_ns = min(oldest_ns, place.stat().st_mtime_ns)
         except OSError:
-            fd = -1
-        if (
-            fd >= 0 and os.fstat(fd).st_nlink > 1
-        ):  # a segment too: it holds its rows, and others may be about to read it
-            os.close(fd)
-            fd = -1
+            continue  # it has ended, or is somebody else's
+    return oldest_ns
+
+
+def are_there(path: Path) -> bool:
+    """True when a process has a file open which `path` was before."""
+    steps = looking(path)
+    while True:
         try:
-            yield
-        except BaseException:
-            if fd >= 0:
-                os.close(fd)
-            raise
-        if fd >= 0:
-            self._replaced.append(fd)
-
-    def are_there(self) -> bool:
-        """True while somebody has one of them open."""
-        gone = [fd for fd in self._replaced if not _is_locked(fd)]
-        for fd in gone:
-            self._replaced.remove(fd)
-            os.close(fd)
-        return bool(self._replaced)
-
-    def forget(self) -> None:
-        """Watch no more."""
-        for fd in self._replaced:
-            os.close(fd)
-        self._replaced.clear()
-
-
-def _is_locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass  # no locks here
-    return False
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value != NEVER_NS)

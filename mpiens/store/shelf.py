@@ -114,6 +114,11 @@ class Shelf:
         """Trials of all rows, int64."""
         return np.concatenate([np.zeros(0, dtype=np.int64), *(segment.numbers for segment in self.segments)])
 
+    @property
+    def is_crowded(self) -> bool:
+        """True when segments whose rows are all in others must go. Until then they may still be read by somebody."""
+        return len(self.segments) + len(self.retired) > MERGE_AT + MERGE_AT // 4
+
     def to_merge(self) -> list[Segment]:
         """The smallest segments of this writer; none when it has few enough."""
         mine = [segment for segment in self.segments if self._is_mine(segment.path.name)]

@@ -25,7 +25,7 @@ from mpiens.store.hdf5 import Facts
 from mpiens.store.intake import Intake
 from mpiens.store.journal import START, Journal
 from mpiens.store.master import writing_master
-from mpiens.store.onlookers import Onlookers
+from mpiens.store.onlookers import are_there, looking
 from mpiens.store.outcomes import Outcomes, join_outcomes, outcomes_of, read_outcomes, read_points
 from mpiens.store.pack import writing_merged, writing_packed
 from mpiens.store.segment import writing_segment
@@ -78,8 +78,7 @@ class FileStore:
         self._results = self.run_dir / "results.h5"
         self._shelf = Shelf(self.run_dir, writer, writers)
         self._intake = Intake(self.run_dir / "journal", writer, writers)
-        self._onlookers = Onlookers()
-        self._deletable: list[Path] = []
+        self._retired: dict[Path, int] = {}  # since when results.h5 does not show them, in nanoseconds
         self._sealed: set[Path] = set()
         self._adopted: list[tuple[Collection[str], list[Path]]] = []
         self._unsynced = 0
@@ -261,12 +260,11 @@ class FileStore:
             self._shelf.scan()
 
     def _pack(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
-        with self._onlookers.kept(self._results):
-            at_once(writing_packed(self._results, self._facts, state, self._shelf.segments), between)
+        at_once(writing_packed(self._results, self._facts, state, self._shelf.segments), between)
         self._journal.close()
         with explaining(self.run_dir, "delete what results.h5 has replaced"):
             remove(self._intake.paths())
-            is_watched = self._onlookers.are_there()
+            is_watched = are_there(self._results)
             if not is_watched:
                 remove_with(self._shelf.retired)  # before those that say that they are replaced
                 remove_with([segment.path for segment in self._shelf.segments])
@@ -274,7 +272,6 @@ class FileStore:
             for folder in (self.run_dir / "journal", self._shelf.folder):
                 remove_empty(folder)
             sync_folder(self.run_dir)
-        self._onlookers.forget()
         if not is_watched:
             return ()
         return (
@@ -288,16 +285,21 @@ class FileStore:
         showing = (state, [segment.path.name for segment in segments])
         if self._writer or showing == self._shown:
             return
-        deletable = self._deletable
-        with self._onlookers.kept(self._results):
-            yield from writing_master(self._results, self._facts, state, segments)
-            if beside(self._results).exists():  # of an earlier end of the run
-                with explaining(self._results, "delete checksums of an earlier file"):
-                    remove([beside(self._results)])
+        yield from writing_master(self._results, self._facts, state, segments)
+        if beside(self._results).exists():  # of an earlier end of the run
+            with explaining(self._results, "delete checksums of an earlier file"):
+                remove([beside(self._results)])
         self._shown = showing
-        if deletable and not self._onlookers.are_there():
+        yield from self._clearing()
+
+    def _clearing(self) -> Iterator[None]:
+        """Delete segments that results.h5 shows no more: late, and none that a program may still read."""
+        written_ns = self._results.stat().st_mtime_ns
+        self._retired = {path: self._retired.get(path, written_ns) for path in self._shelf.retired}
+        if self._retired and self._shelf.is_crowded:
+            oldest_ns = yield from looking(self._results)
+            # First those that were replaced first: who replaces one says that it counts no more.
+            replaced = sorted(self._retired, key=lambda path: self._retired[path])
             with explaining(self._shelf.folder, "delete merged segments"):
-                remove_with(deletable)
+                remove_with([path for path in replaced if self._retired[path] <= oldest_ns])
             self._shelf.scan()
-        # One interval of grace, for those who have opened results.h5 before a merge and cannot be seen.
-        self._deletable = self._shelf.retired

@@ -285,7 +285,7 @@ def test_merged_segments_stay_as_long_as_somebody_shows_them(
     assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
 
 
-def test_results_opened_without_a_lock_before_the_end_show_no_numbers_that_could_be_data_after_it(
+def test_results_whose_segments_are_gone_show_no_numbers_that_could_be_data(
     open_store: Maker, run_dir: Path, packed: Packed
 ) -> None:
     store = open_store()
@@ -294,6 +294,8 @@ def test_results_opened_without_a_lock_before_the_end_show_no_numbers_that_could
     store.seal()
     with h5py.File(run_dir / "results.h5", locking=False) as file:
         store.finish("complete")
+        assert (run_dir / "segments").is_dir(), "whoever has the file open is seen"
+        remove_packed(run_dir)
         assert file["trials/number"][()].tolist() == [-1] * 5
         assert file["trials/state"][()].tolist() == [0] * 5
         assert file["results/i"][()].tolist() == [np.iinfo(np.int64).min] * 5
