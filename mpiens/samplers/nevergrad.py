@@ -55,6 +55,12 @@ class NevergradSampler(AdaptiveSampler):
             raise SpecError(
                 f"{shown(name)} is no optimizer of nevergrad{nearest(name, registry)}", key="search.options.optimizer"
             )
+        if getattr(registry[name], "no_parallelization", False):
+            raise SpecError(
+                f"{name} asks for a point only when it knows what came of the one before, but several are tried at a "
+                "time; use another optimizer, such as TwoPointsDE or CMA",
+                key="search.options.optimizer",
+            )
         parts = {}
         for parameter, domain in self._cube.domains.items():
             if isinstance(domain, Choices):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mpiens
-from project import completed, write_project
+from project import completed, contents, write_project
 
 RING = Path(__file__).resolve().parents[2] / "examples" / "ring" / "model.py"
 MODEL = f"""
@@ -141,3 +141,5 @@ def test_a_netpyne_script_reports_at_intervals(tmp_path: Path) -> None:
     assert r.trials["state"].tolist() == ["COMPLETE", "PRUNED", "COMPLETE"]
     assert r["seen"][0] == r["seen"][2] == 5 > r["seen"][1] > 0
     assert r["spikes"][1] == r.reports(1)["value"].iloc[-1] > 5
+    completed(0, "run", spec, "--set", "model.isolation=process", "--output", tmp_path / "apart")
+    assert contents(tmp_path / "apart") == contents(tmp_path / "small.run")

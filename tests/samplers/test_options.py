@@ -51,6 +51,7 @@ REFUSED = [
     ("lhs", {"scramble": "maybe"}, "scramble: expected true or false, found 'maybe'"),
     ("lhs", {"optimization": "loyd"}, "expected random-cd or lloyd, found 'loyd'; did you mean 'lloyd'?"),
     ("qmc", {"scramble": "maybe"}, "scramble: expected true or false, found 'maybe'"),
+    ("nevergrad", {"optimizer": "Cobyla"}, "Cobyla asks for a point only when it knows what came of the one before"),
     ("pymoo", {"algorithm": "PSO", "w": "x"}, "w: expected a number, found 'x'"),
     ("own.py:Own", {"width": "x"}, "width: expected a number, found 'x'"),
     ("own.py:Own", {"kind": "c"}, "kind: expected a or b, found 'c'"),
