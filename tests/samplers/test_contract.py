@@ -21,6 +21,7 @@ from mpiens.errors import MpiensError, SpecError
 from mpiens.samplers import FinishedTrial, Past, PastTrial, Sampler, build_sampler
 from mpiens.samplers.optuna.density import log_density
 from mpiens.samplers.optuna.rows import Rows, lowest
+from mpiens.samplers.optuna.tpe import PreparedTPE
 from mpiens.space import Range, parse_space
 from mpiens.space.membership import admits
 from mpiens.spec.schema import Spec
@@ -277,14 +278,15 @@ def test_a_bounded_sampler_is_shown_no_more_than_its_window() -> None:
     ]
     fresh = make(Case("tpe", total=10**6), options={"window": 40})
     fresh.restore(Past(len(past), (), past))
-    parts = fresh._rows.split(with_running=True)  # type: ignore[attr-defined]
-    column = list(fresh._rows.space).index("real")  # type: ignore[attr-defined]
-    good, others = (np.rint(rows[:, column] * 5000).astype(int).tolist() for rows in (parts.good, parts.others))
+    rows = fresh._rows  # type: ignore[attr-defined]
+    points = rows.good()[[2, 5]]
+    shown, column = rows.others(points, with_running=True).rows, list(rows.space).index("real")
+    good, others = (np.rint(some[:, column] * 5000).astype(int).tolist() for some in (rows.good(), shown))
     assert good == [97 * n for n in range(10)], "the best ones"
     assert len(others) == 30
     assert set(others) >= {4996, 4997, 4998, 4999}, "the recent ones"
-    near = [n for n in others if min(n % 97, -n % 97) <= 1]
-    assert len(near) >= 18, "those near the best"
+    near = [n for n in others if min(abs(n - 97 * 2), abs(n - 97 * 5)) <= 5]
+    assert len(near) == 20, "those near the points"
     assert min(set(others) - set(near)) < 2500 < max(set(others) - set(near) - set(range(4996, 5000))), "a sample"
     assert len(fresh._storage.trials) == 0  # type: ignore[attr-defined]
 
@@ -311,13 +313,14 @@ def test_what_is_shown_does_not_depend_on_the_order_of_the_trials() -> None:
     shown = []
     for looks in (False, True):
         rows = Rows(space, 100, 128)
+        points = np.array([[0, 2, 0.01], [1, 0, 0.2]])
         for number, params, value in trials:
             rows.start(number, params)
             rows.finish(number, (value,))
             if looks and number % 7 == 0:
-                rows.split(with_running=True)
+                rows.others(points, with_running=True)
         chance.shuffle(trials)
-        shown.append(rows.split(with_running=True))
+        shown.append([rows.good(), *rows.others(points, with_running=True)])
     for one, other in zip(*shown, strict=True):
         assert np.array_equal(one, other)
 
@@ -362,11 +365,30 @@ def test_the_weights_of_a_window_are_those_of_all_trials() -> None:
         rows.start(number, {"x": number / 5000})
         rows.finish(number, (chance.random(),))
     rows.start(5000, {"x": 1.0})
-    parts = rows.split(with_running=True)
-    assert len(parts.good) == 25
-    assert len(parts.others) == len(parts.weights) == 300 - 25 + 1
+    parts = rows.others(np.array([[0.3], [0.8]]), with_running=True)
+    assert len(rows.good()) == 25
+    assert len(parts.rows) == len(parts.weights) == 300 - 25 + 1
     assert parts.weights[-25:].tolist() == [1.0] * 25
     whole = default_weights(5000 - 25 + 1)
-    assert parts.weights.sum() == pytest.approx(whole.sum(), rel=0.1)
-    middle = np.average(parts.others[:, 0], weights=parts.weights)
+    assert parts.weights.sum() == pytest.approx(whole.sum(), rel=0.15)
+    middle = np.average(parts.rows[:, 0], weights=parts.weights)
     assert middle == pytest.approx(np.average(np.linspace(0, 1, len(whole)), weights=whole), abs=0.08)
+
+
+def test_a_window_hardly_changes_what_is_chosen() -> None:
+    """Where trials are dense a good place is an empty one, and a trial that is not shown would seem to leave one."""
+    space = {name: FloatDistribution(-1, 1) for name in "abcd"}
+    table = np.random.default_rng(1).normal(0, 0.08, (2000, 4)).clip(-1, 1)
+    chosen = []
+    for size in (0, 300):
+        rows = Rows(space, size, 128)
+        for number, row in enumerate(table.tolist()):
+            rows.start(number, dict(zip("abcd", row, strict=True)))
+            rows.finish(number, (sum(x * x for x in row),))
+        chosen.append([])
+        for seed in range(40):
+            sampler = PreparedTPE(seed=seed, multivariate=True)
+            sampler.rows = rows
+            chosen[-1].append(sampler.sample_relative(optuna.create_study(), None, rows.space))  # type: ignore[arg-type]
+    assert len({tuple(point.values()) for point in chosen[0]}) == 40
+    assert sum(one == other for one, other in zip(*chosen, strict=True)) >= 32

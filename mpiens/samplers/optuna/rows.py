@@ -1,8 +1,9 @@
 """The trials that TPE looks at, as rows of numbers.
 
-TPE calls some trials good, draws points where these are dense, and takes the one where all others are least dense. So
-of the others those near good ones decide, and they are shown; of the rest a sample, each with the weight of all that it
-stands for. What is shown depends on the set of trials alone: a restored sampler sees the same.
+TPE calls some trials good, draws points where these are dense, and takes the one where all others are least dense. A
+trial counts for a density only near itself, and in the emptiest place its nearest neighbours decide. So of the others
+those nearest to the points drawn are shown; of the rest a sample, each with the weight of all that it stands for. What
+is shown depends on the set of trials and on the points alone: a restored sampler sees the same.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ _MOST_RECENT = 50
 _LOT = 7
 _NO_LOT = np.inf
 _STRIDE = 16
+_MOST_COMPARED = 8000
+"""So many trials are compared with the points drawn, those nearest to a good one: it takes a few milliseconds."""
 
 
-class Split(NamedTuple):
-    """What TPE estimates densities from; rows are in Optuna's internal numbers, in the order of the trials' numbers.
+class Others(NamedTuple):
+    """What TPE estimates the density of all but the good trials from.
 
     Attributes:
-        good: ``[n, parameters]``.
-        others: ``[m, parameters]``.
-        weights: Of the others, ``[m]``.
+        rows: In Optuna's internal numbers, in the order of the trials' numbers, ``[n, parameters]``.
+        weights: ``[n]``.
     """
 
-    good: np.ndarray
-    others: np.ndarray
+    rows: np.ndarray
     weights: np.ndarray
 
 
@@ -89,20 +90,32 @@ class Rows:
         self._best.add((*rank, number), place)
         self._recent.add((-number,), place)
 
-    def split(self, with_running: bool) -> Split:
-        """Good trials and others, now; running ones are among the others, or left out."""
-        good = np.array(self._best.first(default_gamma(self.count)), dtype=np.intp)
-        shown, stand_for = self._shown(good)
+    def good(self) -> np.ndarray:
+        """The good trials, in the order of their numbers, ``[n, parameters]``."""
+        good = self._good()
+        return np.asarray(self._table[good[np.argsort(self._numbers[good])]])
+
+    def others(self, points: np.ndarray, with_running: bool) -> Others:
+        """All but the good trials, as far as they count at these points.
+
+        Args:
+            points: ``[n, parameters]``.
+            with_running: Running trials are among them.
+        """
+        good = self._good()
+        shown, stand_for = self._shown(good, points)
         running = sorted(self._running)[-self._most_running :] if with_running else []
         numbers = np.concatenate([self._numbers[shown], np.array(running, np.int64)])
         rows = np.array([self._running[number] for number in running]).reshape(len(running), len(self.space))
         order = np.argsort(numbers)
         total = self.count - len(good) + (len(self._running) if with_running else 0)
         weights = np.concatenate([stand_for, np.ones(len(running))])[order] * _recency(numbers[order], total)
-        good = good[np.argsort(self._numbers[good])]
-        return Split(self._table[good], np.concatenate([self._table[shown], rows])[order], weights)
+        return Others(np.concatenate([self._table[shown], rows])[order], weights)
 
-    def _shown(self, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _good(self) -> np.ndarray:
+        return np.array(self._best.first(default_gamma(self.count)), dtype=np.intp)
+
+    def _shown(self, good: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places of the trials that are shown besides the good ones, and how many trials each of them stands for."""
         is_open = np.ones(self.count, dtype=bool)
         is_open[good] = False
@@ -112,8 +125,7 @@ class Rows:
         recent = np.array([place for place in self._recent.numbers if is_open[place]], dtype=np.intp)
         is_open[recent] = False
         lots = self._lots[: self.count]
-        distances = self._distances.to_nearest(good, self._table[: self.count])
-        near = lowest(np.where(is_open, distances, np.inf), lots, self._size // 2)
+        near = self._near(good, points, is_open)
         is_open[near] = False
         left = self._size - len(self._best.numbers) - len(recent) - len(near)
         sample = lowest(np.where(is_open, lots, _NO_LOT), lots, left)
@@ -121,6 +133,17 @@ class Rows:
         stand_for = np.ones(len(recent) + len(near) + len(sample))
         stand_for[len(recent) + len(near) :] = represented / max(1, len(sample))
         return np.concatenate([recent, near, sample]), stand_for
+
+    def _near(self, good: np.ndarray, points: np.ndarray, is_open: np.ndarray) -> np.ndarray:
+        """Places of the trials nearest to each of the points."""
+        lots = self._lots[: self.count]
+        distances = self._distances.to_nearest(good, self._table[: self.count])
+        compared = np.flatnonzero(is_open)
+        if len(compared) > _MOST_COMPARED:
+            compared = lowest(np.where(is_open, distances, np.inf), lots, _MOST_COMPARED)
+        each, lots = max(1, self._size // 2 // len(points)), lots[compared]
+        near = [lowest(squares, lots, each) for squares in self._distances.from_points(points, compared)]
+        return np.asarray(compared[np.unique(np.concatenate(near))])
 
 
 class _Distances:
@@ -161,6 +184,15 @@ class _Distances:
         for column in used:
             np.minimum(nearest, self._squares[column, begin : self._known], out=nearest)
         return self._nearest[: self._known]
+
+    def from_points(self, points: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Squares of the distances from each point to each of the rows at `places`, ``[len(points), len(places)]``."""
+        squares = np.zeros((len(points), len(places)), np.float32)
+        own, apart = self._in_units(points).astype(np.float32), np.empty_like(squares)
+        for index, is_choice in enumerate(self._is_choice):
+            np.subtract(self._unit[places, index], own[:, index, np.newaxis], out=apart)
+            squares += apart != 0 if is_choice else np.multiply(apart, apart, out=apart)
+        return squares
 
     def _measure(self, column: int, first: int) -> None:
         target = self._targets[column]

@@ -41,16 +41,15 @@ class PreparedTPE(TPESampler):
             return super().sample_relative(study, trial, search_space)
         if self.rows.count < self._n_startup_trials or not search_space:
             return {}
-        parts = self.rows.split(self._constant_liar)
-        good = self._estimate(parts.good, search_space, None)
-        others = self._estimate(parts.others, search_space, parts.weights)
+        good = self._estimate(self.rows.good(), None, search_space)
         drawn = good.sample(self._rng.rng, self._n_ei_candidates)
         points = np.array([drawn[name] for name in search_space]).T
+        others = self._estimate(*self.rows.others(points, self._constant_liar), search_space)
         # How much denser the good ones are.
         gain = log_density(good._mixture_distribution, points) - log_density(others._mixture_distribution, points)
         point = self._compare(drawn, gain)
         return {name: d.to_external_repr(point[name]) for name, d in search_space.items()}
 
-    def _estimate(self, rows: np.ndarray, space: dict[str, BaseDistribution], weights: np.ndarray | None) -> Any:
+    def _estimate(self, rows: np.ndarray, weights: np.ndarray | None, space: dict[str, BaseDistribution]) -> Any:
         columns = dict(zip(space, rows.T, strict=True))
         return self._parzen_estimator_cls(columns, space, self._parzen_estimator_parameters, weights)
