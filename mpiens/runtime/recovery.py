@@ -29,7 +29,7 @@ from mpiens.runtime.logbook import FOLDER, Kept, driver_journals, journal_name
 from mpiens.samplers.base import FinishedTrial, Past, PastTrial, Pruner, Sampler
 from mpiens.small_files import rename
 from mpiens.store.files import explaining, name_aside
-from mpiens.store.journal import START, read_frames
+from mpiens.store.journal import START, damage_behind, read_frames
 from mpiens.store.outcomes import Outcomes
 from mpiens.trial import TrialState
 
@@ -133,7 +133,9 @@ def _replay_journal(ledger: Ledger, path: Path) -> str:
             ledger.replay(payload)
             last = end
         # A tail that a kill has torn is the usual case. Sound frames behind a bad one mean damage.
-        if path.stat().st_size > last and any(True for _ in read_frames(path, last, resync=True)):
+        if path.stat().st_size > last and (
+            damage_behind(path, last) or any(True for _ in read_frames(path, last, resync=True))
+        ):
             return f"damaged from byte {last} on"
     except StoreError as error:
         return f"damaged from byte {last} on ({error})"

@@ -14,6 +14,7 @@ from mpiens.store.journal import (
     START,
     Journal,
     JournalError,
+    damage_behind,
     is_sound,
     journal_name,
     parse_journal_name,
@@ -75,6 +76,8 @@ class Intake:
                         yield decode(payload), len(payload)
                     except StoreError as error:
                         self._warn(path, f"the record that ends at byte {end} ({error})")
+                if part := damage_behind(path, last):
+                    self._warn(path, part)
             except JournalError as error:
                 self._warn(path, f"all of it ({error})")
 

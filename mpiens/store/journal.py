@@ -33,6 +33,7 @@ _LENGTH = struct.Struct("<I")
 _NAME = re.compile(r"(\d+)-(\d+)\.bin")
 _MAX_PAYLOAD = 0xFFFFFFFF
 _SEARCH_BYTES = 2**24
+_ZEROS = 16
 
 FRAME_BYTES = _FRAME.size
 """Bytes of a frame besides its payload."""
@@ -174,19 +175,46 @@ def read_frames(path: Path, start: int = 0, resync: bool = False) -> Iterator[tu
     """
     with explaining(path, "read the journal"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if not _check_header(path, file.read(START)):
+        header = file.read(START)
+        if resync and _is_damaged(header) and _read_frame(file, START, size) is not None:
+            pass  # what stands behind its mark is sound
+        elif not _check_header(path, header):
             return
-        offset = max(start, START)
+        offset, lead = max(start, START), b""
         while True:
             payload = _read_frame(file, offset, size)
             if payload is None:
-                found = _next_frame(file, offset, size) if resync else None
+                found = _next_frame(file, offset, size, lead) if resync else None
                 if found is None:
                     return
                 offset = found
                 continue
-            offset += _FRAME.size + len(payload)
+            offset, lead = offset + _FRAME.size + len(payload), payload[:1]
             yield offset, payload
+
+
+def damage_behind(path: Path, end: int) -> str:
+    """What is wrong with a journal besides what `read_frames` has found; empty: nothing that a kill does not do.
+
+    A write that was cut short has fewer bytes than it says, or ends in zeros that a loss of power has left.
+
+    Args:
+        path: The journal.
+        end: Offset behind its last sound frame.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    with explaining(path, "read the journal"), path.open("rb") as file:
+        if _is_damaged(file.read(START)):
+            return "its first bytes"
+        file.seek(end)
+        head = file.read(_FRAME.size)
+        left = os.fstat(file.fileno()).st_size - end
+        if len(head) < _FRAME.size or not 0 < _FRAME.unpack(head)[0] <= left - _FRAME.size:
+            return ""
+        file.seek(-min(left, _ZEROS), os.SEEK_END)
+        return f"{left} bytes from byte {end} on" if file.read().strip(b"\0") else ""
 
 
 def recover(path: Path) -> int:
@@ -237,26 +265,46 @@ def _read_frame(file: BinaryIO, offset: int, size: int) -> bytes | None:
     return payload if sound else None
 
 
-def _next_frame(file: BinaryIO, bad: int, size: int) -> int | None:
-    """Offset of the first sound frame behind a bad one at `bad`."""
+def _next_frame(file: BinaryIO, bad: int, size: int, lead: bytes) -> int | None:
+    """Offset of the first sound frame behind a bad one at `bad`.
+
+    Args:
+        file: The journal.
+        bad: Where the bad one begins.
+        size: Of the file.
+        lead: The byte with which payloads mostly begin, because they are lists of one length; empty: it is not known.
+    """
     file.seek(bad)
     head = file.read(_FRAME.size)
     if len(head) == _FRAME.size:
         skipped: int = bad + _FRAME.size + _FRAME.unpack(head)[0]
         if _read_frame(file, skipped, size) is not None:
             return skipped  # the length was right, something behind it was not
+    if lead and (found := _search(file, bad, size, lead, _SEARCH_BYTES * 4)) is not None:
+        return found
     is_torn = len(head) < _FRAME.size or bad + _FRAME.size + _FRAME.unpack(head)[0] > size
     # A write that a kill cut short is the usual case, and nothing follows it: look only a little.
-    budget = _SEARCH_BYTES // 16 if is_torn else _SEARCH_BYTES
+    return _search(file, bad, size, b"", _SEARCH_BYTES // 16 if is_torn else _SEARCH_BYTES)
+
+
+def _search(file: BinaryIO, bad: int, size: int, lead: bytes, budget: int) -> int | None:
+    """Offset of the first sound frame in so many bytes behind `bad` whose payload begins with `lead`."""
     file.seek(bad)
     window = file.read(budget)
-    for place in range(1, len(window) - _FRAME.size):
+    place = 0
+    while (place := window.find(lead, place + 1 + _FRAME.size) - _FRAME.size) > 0:
         length: int = _LENGTH.unpack_from(window, place)[0]
         if 0 < length <= min(size - bad - place - _FRAME.size, budget):
             budget -= length
             if _read_frame(file, bad + place, size) is not None:
                 return bad + place
     return None
+
+
+def _is_damaged(header: bytes) -> bool:
+    """True for a header of this version that begins with something else than it should."""
+    mark = len(JOURNAL_MAGIC)
+    return header[:mark] != JOURNAL_MAGIC and header[mark:] == _HEADER[mark:]
 
 
 def _check_header(path: Path, header: bytes) -> bool:

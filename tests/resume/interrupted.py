@@ -15,7 +15,7 @@ import os, pathlib, signal, time
 def simulate(trial):
     x = trial.params["x"]
     time.sleep(0.02)
-    if trial.number == 41 and os.environ.get("KILL_AT_41"):
+    if str(trial.number) == os.environ.get("KILL_AT"):
         os.kill(os.getpid(), signal.SIGKILL)
     return {"loss": (x - 0.3) ** 2, "track": [x] * (1 + trial.number % 3)}
 """
@@ -28,9 +28,12 @@ def interrupted(folder: Path, **changes: object) -> tuple[Path, Path]:
     space = {"x": {"low": 0.0, "high": 1.0}, "kind": [[1, 2], [3]]}
     spec = write_project(folder, MODEL, space=space, search=search, checkpoint={"every": "0.2s"})
     run_dir = folder / "killed"
-    command = ["-m", "mpiens", "run", spec, "--output", run_dir, "--progress", "off"]
-    done = run_ranks(0, command, TIMEOUT_S, env={"KILL_AT_41": "1"})
-    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    # A checkpoint leaves the journal of results empty; so none comes before the second kill.
+    for kill_at, settings in (("38", []), ("41", ["--resume", "--set", "checkpoint.every=1h"])):
+        command = ["-m", "mpiens", "run", spec, "--output", run_dir, "--progress", "off", *settings]
+        done = run_ranks(0, command, TIMEOUT_S, env={"KILL_AT": kill_at})
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    assert max((run_dir / "journal").glob("0-*.bin")).stat().st_size > 16
     names = {path.name for path in run_dir.rglob("*")}
     assert {"checkpoint.h5", "checkpoint.previous.h5", "0-000000.h5", "results.h5"} <= names, (names, sys.version)
     return spec, run_dir

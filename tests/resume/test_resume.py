@@ -118,7 +118,10 @@ def test_what_is_edited_in_the_spec_holds_or_is_refused(killed: Path, tmp_path: 
     said = completed(0, "resume", run_dir, "--set", "search.trials=60", "--progress", "off")
     assert "has been edited" not in said
     assert "the model has changed" not in said
-    assert "settings of earlier commands hold on: limits.max_attempts=2; they are in origin.yaml" in said
+    assert (
+        "settings of earlier commands hold on: checkpoint.every=1h, limits.max_attempts=2; they are in origin.yaml"
+        in said
+    )
     origin = (run_dir / "origin.yaml").read_text()
     assert "limits.max_attempts=2" in origin, "settings hold for later"
     assert "search.trials=60" in origin
@@ -147,7 +150,8 @@ def test_a_complete_run_says_so_and_more_trials_go_on(tmp_path: Path) -> None:
     completed(0, "run", spec, "--set", "search.trials=15", "--output", tmp_path / "at-once")
     assert contents(run_dir) == contents(tmp_path / "at-once")
     assert {path.name for path in run_dir.iterdir()} == {
-        *("results.h5", "status.json", "run.log", "checkpoint.h5", "checkpoint.previous.h5", "origin.yaml")
+        *("results.h5", "status.json", "run.log", "checkpoint.h5", "checkpoint.previous.h5", "origin.yaml"),
+        "checksums",
     }
 
 

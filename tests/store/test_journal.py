@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpiens.errors import StoreError
-from mpiens.store.journal import FRAME_BYTES, START, Journal, is_sound, read_frames, recover
+from mpiens.store.journal import FRAME_BYTES, START, Journal, damage_behind, is_sound, read_frames, recover
 
 PAYLOADS = [b"first", b"\0" * 9, b"x", bytes(range(200))]
 
@@ -95,6 +95,35 @@ def test_a_damaged_byte_anywhere_costs_no_more_than_its_own_record(tmp_path: Pat
         hit = sum(end <= place for end in ends[1:])
         assert payloads(path) == PAYLOADS[:hit]
         assert payloads(path, resync=True) == PAYLOADS[:hit] + PAYLOADS[hit + 1 :]
+
+
+def test_sound_frames_behind_a_long_one_are_found(tmp_path: Path) -> None:
+    long = [b"L" + bytes([number]) * 2**21 for number in range(3)]
+    path = written(tmp_path / "j", long)
+    data = bytearray(path.read_bytes())
+    data[START + FRAME_BYTES + len(long[0]) + 3] ^= 64  # its length is now more than the file has
+    path.write_bytes(data)
+    assert payloads(path) == long[:1]
+    assert payloads(path, resync=True) == [long[0], long[2]]
+
+
+def test_damage_is_told_from_what_a_kill_leaves(tmp_path: Path) -> None:
+    path = written(tmp_path / "j")
+    sound = path.read_bytes()
+    last = START + sum(FRAME_BYTES + len(payload) for payload in PAYLOADS[:-1])
+    assert damage_behind(path, len(sound)) == ""
+    for size in range(last, len(sound)):
+        path.write_bytes(sound[:size])
+        assert damage_behind(path, last) == "", "cut short"
+    path.write_bytes(sound[:-30] + bytes(30))
+    assert damage_behind(path, last) == "", "zeros after a loss of power"
+    path.write_bytes(sound[:-1] + b"?")
+    assert damage_behind(path, last) == f"{len(sound) - last} bytes from byte {last} on"
+    path.write_bytes(b"?" + sound[1:])
+    with pytest.raises(StoreError, match="not a journal"):
+        payloads(path)
+    assert payloads(path, resync=True) == PAYLOADS
+    assert damage_behind(path, len(sound)) == "its first bytes"
 
 
 def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
