@@ -84,11 +84,13 @@ def plan(world_size: int, group_size: int = 1, writers: int = 0, max_concurrent:
         return Layout(1, (), ((0,),), (), serial)
     workers = world_size - 1 - writers
     if workers < group_size:
+        fitting = world_size - 1 - group_size
         besides = "the driver" + (f" and {_count(writers, 'writer')}" if writers else "")
         raise LayoutError(
             f"groups.size: {group_size} needs at least {1 + writers + group_size} ranks "
             f"({besides} and one group); this world has {world_size}"
             + (f"; sizes that fit: 1 to {workers}" if workers > 1 else "; size 1 fits" if workers == 1 else "")
+            + (f"; store.writers: {fitting} fits too" if writers and fitting >= 0 else "")
         )
     count = workers // group_size
     warnings: tuple[str, ...] = ()

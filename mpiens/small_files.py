@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,9 +19,17 @@ CHECKSUM = "crc32"
 """Key of the checksum in a JSON object."""
 
 
+_TEMPORARY = re.compile(r"\..+\.tmp")
+
+
 def temporary_name(path: Path) -> Path:
     """Where `path` grows before it gets its name. Always the same, so that a killed attempt is overwritten."""
     return path.with_name(f".{path.name}.tmp")
+
+
+def temporaries(folder: Path) -> list[Path]:
+    """What processes have left in a folder that were killed while they wrote; or that write now."""
+    return [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

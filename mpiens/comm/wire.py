@@ -21,7 +21,6 @@ from mpiens.messages import (
     Finished,
     GroupStuck,
     Hurry,
-    Keep,
     Left,
     Message,
     Ready,
@@ -78,15 +77,6 @@ def _unpack_written(group: int, *columns: tuple[Any, ...]) -> Written:
     return Written(group, _unpack_rows(*columns))
 
 
-def _pack_keep(message: Keep) -> tuple[Any, ...]:
-    return (message.group, *message.result)
-
-
-def _unpack_keep(group: int, *row: Any) -> Keep:
-    result: Result = _new_result((*row[:_STATE], _STATES[row[_STATE]], *row[_STATE + 1 :]))
-    return Keep(group, result)
-
-
 def _fields(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     names = tuple(kind.__dataclass_fields__)
     if not names:
@@ -120,14 +110,12 @@ _PACK: dict[type[Any], tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
     Assign: ("Assign", _pack_assign),
     Results: ("Results", _pack_results),
     Written: ("Written", _pack_results),
-    Keep: ("Keep", _pack_keep),
     **{kind: (kind.__name__, _fields(kind)) for kind in _PLAIN},
 }
 _UNPACK: dict[str, Callable[..., Message]] = {
     "Assign": _unpack_assign,
     "Results": _unpack_results,
     "Written": _unpack_written,
-    "Keep": _unpack_keep,
     **{kind.__name__: kind for kind in _PLAIN},
 }
 

@@ -27,11 +27,10 @@ write (``store.writers``), they and the driver say besides:
 message         from -> to         meaning
 ==============  =================  ==================================================================
 WriterSetup     driver -> writer   what a writer must know; its first message
-Keep            driver -> writer   write the record of a trial that has failed for good
 Fence           driver -> writer   take no more of this group, which is lost
 Fenced          writer -> driver   so it is; all that the group had said before has been told
 Seal            driver -> writer   make a segment of what is in the journal
-Sealed          writer -> writer   to the first one: these segments are there, for results.h5
+Sealed          writer -> driver   so it is: these segments are there, for results.h5
 Finish          driver -> writer   the run has ended
 Finished        writer -> driver   all files are complete
 WriterFailed    writer -> driver   nothing can be written any more
@@ -54,7 +53,7 @@ from mpiens.messages.trials import (
     Verdict,
     Written,
 )
-from mpiens.messages.writing import Fence, Fenced, Finish, Finished, Keep, Seal, Sealed, WriterFailed
+from mpiens.messages.writing import Fence, Fenced, Finish, Finished, Seal, Sealed, WriterFailed
 
 Message = (
     RankLost
@@ -72,7 +71,6 @@ Message = (
     | Shutdown
     | Left
     | WriterSetup
-    | Keep
     | Fence
     | Fenced
     | Seal
@@ -94,7 +92,6 @@ __all__ = [
     "Finished",
     "GroupStuck",
     "Hurry",
-    "Keep",
     "Left",
     "Message",
     "ModelSettings",

@@ -96,8 +96,9 @@ class WriterSetup:
     """All that a writer must know of the run.
 
     Attributes:
-        index: Which writer this is, from 0.
-        ranks: World ranks of all writers.
+        index: Which writer this is: its world rank. Rank 0 is one too.
+        writers: How many there are, with rank 0.
+        first_serial: The first number for its segments.
         run_dir: Run directory, absolute.
         name: The run's label.
         spec_text: The spec.
@@ -107,7 +108,8 @@ class WriterSetup:
     """
 
     index: int
-    ranks: tuple[int, ...]
+    writers: int
+    first_serial: int
     run_dir: str
     name: str
     spec_text: str

@@ -5,16 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mpiens.messages.trials import Result
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """A trial that has failed for good; its record is the driver's, and has yet to be written."""
-
-    group: int
-    result: Result
-
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -37,13 +27,15 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Segments are there that results.h5 does not show yet.
+    """The answer to `Seal`: segments that results.h5 may not show yet.
 
     Attributes:
+        rank: Of the writer.
         segments: Their file names.
         journals: File names of the journals that they were made of, and that go once results.h5 shows them.
     """
 
+    rank: int
     segments: tuple[str, ...]
     journals: tuple[str, ...]
 

@@ -75,7 +75,7 @@ class Trial:
 
     @property
     def is_judged(self) -> bool:
-        """For model adapters: the run has a pruner that can be asked."""
+        """True when the run has a pruner that can be asked; for model adapters."""
         return self._ask_prune is not None
 
     @property

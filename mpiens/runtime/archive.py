@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mpiens.driver.events import Event, Failed, Stored
 from mpiens.errors import ProtocolError
-from mpiens.messages import Result, Results, Written
+from mpiens.messages import Result, Results, Sealed, Written
 from mpiens.store.base import RunState, Store
 
 
@@ -24,8 +24,8 @@ class Archive(Protocol):
     def told(self, message: Written) -> list[Event]:
         """What follows from records that another rank has written."""
 
-    def keep(self, group: int, result: Result) -> Stored | None:
-        """Write the record of a trial that has failed for good; None: `Written` will say so.
+    def keep(self, group: int, result: Result) -> Stored:
+        """Write the record of a trial that has failed for good.
 
         Raises:
             StoreError: It cannot be written.
@@ -56,7 +56,13 @@ class Archive(Protocol):
     def sealing(self) -> Iterator[None]:
         """As `mpiens.store.base.Store` has it."""
 
-    def finish(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
+    def sealed(self, message: Sealed) -> None:
+        """Another rank has done that."""
+
+    def chores(self) -> Iterator[None] | None:
+        """What is to be done besides, in steps; None: nothing."""
+
+    def finish(self, state: RunState, between: Callable[[], None], trials: int) -> Sequence[str]:
         """As `mpiens.store.base.Store` has it."""
 
 
@@ -88,7 +94,7 @@ class OwnArchive:
         """No other rank writes."""
         raise ProtocolError(f"group {message.group} says that another rank than 0 has written its results")
 
-    def keep(self, group: int, result: Result) -> Stored | None:
+    def keep(self, group: int, result: Result) -> Stored:
         """Write the record."""
         self._store.append([result.record])
         return Stored(group, (result,))
@@ -114,6 +120,12 @@ class OwnArchive:
         """Of the store."""
         return self._store.sealing()
 
-    def finish(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
+    def sealed(self, message: Sealed) -> None:
+        """No other rank writes."""
+
+    def chores(self) -> None:
+        """Nothing."""
+
+    def finish(self, state: RunState, between: Callable[[], None], trials: int) -> Sequence[str]:
         """Of the store."""
-        return self._store.finish(state, between)
+        return self._store.finish(state, between, trials)

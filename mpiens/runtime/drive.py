@@ -198,17 +198,18 @@ class Drive:
         for dispatch in self._outgoing:
             self._transport.send(self._roots[dispatch.group], Assign(dispatch.assignments))
         self._outgoing.clear()
-        if self._checkpoint_due:
+        if self._checkpoint_due and self._chores is None:
             # Now that everything is carried out, so that driver, sampler and results agree.
             self._checkpoint_due = False
-            if self._chores is None:
-                self._chores = chain(self._logbook.checkpointing(self._driver), self._archive.sealing())
+            self._chores = chain(self._logbook.checkpointing(self._driver), self._archive.sealing())
 
     def _do_chore(self) -> None:
         """One step of writing a checkpoint; it takes some milliseconds, so that no group waits for long.
 
         A rank that drives and simulates in turn does all of it: the next step might be a trial of an hour away.
         """
+        if self._chores is None:
+            self._chores = self._archive.chores()
         if self._chores is not None:
             for _step in self._chores:
                 if not self._job.layout.is_serial:
@@ -229,7 +230,7 @@ class Drive:
         self._logbook.sent(action.group, action.assignments)
         self._outgoing.append(action)
 
-    def _record_failure(self, action: RecordFailure) -> Stored | None:
+    def _record_failure(self, action: RecordFailure) -> Stored:
         number = action.number
         started_s = action.started_s or time.time()
         record = TrialRecord(
@@ -292,7 +293,7 @@ class Drive:
                 self._say_alive(now_s)
 
         # To pack a large run, or a disk, may take longer than the ranks wait for a word.
-        for note in self._archive.finish(states[end.outcome], between):
+        for note in self._archive.finish(states[end.outcome], between, self._driver.tally.done):
             self._observer.noted(note)
         self._logbook.finish(self._driver, end.outcome == "complete", between)
         lost = dict(self._driver.tally.lost_groups)

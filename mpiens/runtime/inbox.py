@@ -18,6 +18,7 @@ from mpiens.messages import (
     Ready,
     Reported,
     Results,
+    Sealed,
     SetupFailed,
     WriterFailed,
     Written,
@@ -71,6 +72,7 @@ class Inbox:
             GroupStuck: self._on_group_failed,
             RankLost: self._on_rank_lost,
             Fenced: self._on_fenced,
+            Sealed: self._on_sealed,
             WriterFailed: self._on_writer_failed,
             Alive: lambda *_: [],
         }
@@ -185,6 +187,10 @@ class Inbox:
             events.append(GroupLost(index, f"rank {rank}, which wrote its results, was killed", -1, is_death=True))
         self._observer.warned(f"rank {rank}, a writer, is lost, and all groups whose results it wrote")
         return events
+
+    def _on_sealed(self, source: int, message: Sealed) -> list[Event]:  # noqa: ARG002
+        self._archive.sealed(message)
+        return []
 
     def _on_writer_failed(self, source: int, message: WriterFailed) -> list[Event]:  # noqa: ARG002
         raise StoreError(f"rank {message.rank} cannot write results: {message.error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mpiens import guard
@@ -97,15 +97,16 @@ def _lead(
         return _run_serially(world, job, store, begin, observer, signals)
     for rank in set(range(1, world.size)).difference(job.layout.writers):
         world.transport.send(rank, job.setup)
-    archive = hand_over(job, store, world.transport) if job.layout.writers else OwnArchive(store)
+    archive = share(job, store, world.transport) if job.layout.writers else OwnArchive(store)
     drive = Drive(job, archive, *begin, world.transport, observer, signals)
     try:
         ending = drive.run()
     except MpiensError as error:
-        _dismiss(world, observer, error.exit_status, f"mpiens: {error}", drive.has_stuck_group)
+        _dismiss(world, observer, error.exit_status, f"mpiens: {error}", drive.has_stuck_group, job.layout.writers)
         raise
     last_words = "mpiens: ending the ranks that do not leave"
-    _dismiss(world, observer, ending.exit_status, last_words, drive.has_stuck_group or ending.outcome == "stopped")
+    is_hasty = drive.has_stuck_group or ending.outcome == "stopped"
+    _dismiss(world, observer, ending.exit_status, last_words, is_hasty, job.layout.writers)
     return ending
 
 
@@ -163,34 +164,44 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     return Logbook(job.run_dir, about, recovered.ledger, kept), recovered.start
 
 
-def hand_over(job: Job, store: FileStore, transport: Transport) -> WriterRanks:
-    """Let other ranks go on with the store, which has shown what is there."""
-    store.close()
-    spec, ranks = job.loaded.spec, job.layout.writers
+def share(job: Job, store: FileStore, transport: Transport) -> WriterRanks:
+    """Let other ranks write too."""
+    spec, writers = job.loaded.spec, 1 + len(job.layout.writers)
+    first_serial = store.share(writers)
     about = (str(job.run_dir), spec.name, job.loaded.text, provenance(job), kinds_of_values(spec))
-    setups = [WriterSetup(index, ranks, *about, tuple(job.loaded.space.names)) for index in range(len(ranks))]
-    return WriterRanks(transport, job.layout, setups, lambda: open_store(job))
+    for rank in job.layout.writers:
+        transport.send(rank, WriterSetup(rank, writers, first_serial, *about, tuple(job.loaded.space.names)))
+    return WriterRanks(transport, job.layout, store)
 
 
-def _dismiss(world: World, observer: Observer, status: int, last_words: str, is_hasty: bool = False) -> None:
-    """Let all other ranks leave.
+def _dismiss(
+    world: World,
+    observer: Observer,
+    status: int,
+    last_words: str,
+    is_hasty: bool = False,
+    writers: Collection[int] = (),
+) -> None:
+    """Let all other ranks leave, those that write last: what groups still send must find somebody who takes it.
 
     Those that do not leave sit in a call that does not return, or in a long trial, and an orderly end of MPI would wait
     for them. All files are complete; so the whole job is ended, with `status`.
     """
-    for rank in range(1, world.size):
-        world.transport.send(rank, Shutdown())
     lost = world.transport.lost
     staying = set(range(1, world.size)).difference(lost)
     timeout_s = _HASTE_TIMEOUT_S if is_hasty else LEAVE_TIMEOUT_S
     # Survivors of a group that has lost a member may hang in it.
-    end_s = time.monotonic() + (min(timeout_s, _SURVIVOR_TIMEOUT_S) if lost else timeout_s)
-    _await_leaving(world, staying, end_s)
+    timeout_s = min(timeout_s, _SURVIVOR_TIMEOUT_S) if lost else timeout_s
+    first = staying.difference(writers)
+    for ranks in (first, staying.intersection(writers)):
+        for rank in ranks:
+            world.transport.send(rank, Shutdown())
+        _await_leaving(world, staying, time.monotonic() + timeout_s, staying - ranks)
     if staying and has_fault_tolerance(os.environ):
         _end_survivors(world, observer, staying)
     if staying:
-        ranks = ", ".join(map(str, sorted(staying)[:20])) + (" and others" if len(staying) > 20 else "")
-        observer.warned(f"these ranks do not leave and are ended: {ranks}; all files are complete")
+        shown = ", ".join(map(str, sorted(staying)[:20])) + (" and others" if len(staying) > 20 else "")
+        observer.warned(f"these ranks do not leave and are ended: {shown}; all files are complete")
         world.abort(status, last_words)
 
 
@@ -202,10 +213,10 @@ def _end_survivors(world: World, observer: Observer, staying: set[int]) -> None:
     _await_leaving(world, staying, time.monotonic() + _HASTE_TIMEOUT_S)
 
 
-def _await_leaving(world: World, staying: set[int], end_s: float) -> None:
-    """Wait until every rank has left or died, at most until `end_s`; those that have go out of `staying`."""
+def _await_leaving(world: World, staying: set[int], end_s: float, others: Collection[int] = ()) -> None:
+    """Wait until all ranks but `others` have left or died, at most until `end_s`; such go out of `staying`."""
     backoff = Backoff()
-    while staying and time.monotonic() < end_s:
+    while staying.difference(others) and time.monotonic() < end_s:
         envelope = world.transport.poll()
         if envelope is None:
             backoff.pause()

@@ -16,7 +16,6 @@ from mpiens.messages import (
     Fenced,
     Finish,
     Finished,
-    Keep,
     Message,
     Results,
     Seal,
@@ -62,7 +61,6 @@ class Writer:
     def __init__(self, rank: int, transport: Transport, setup: WriterSetup) -> None:
         self._rank = rank
         self._transport = transport
-        self._first = setup.ranks[0]
         self._store = FileStore(
             Path(setup.run_dir),
             name=setup.name,
@@ -71,13 +69,11 @@ class Writer:
             objectives=setup.objectives,
             parameters=setup.parameters,
             writer=setup.index,
-            writers=len(setup.ranks),
-            is_checked=True,
+            writers=setup.writers,
+            first_serial=setup.first_serial,
         )
         self._fenced: set[int] = set()
-        self._chores: Iterator[None] | None = None
-        self._is_sealing = False
-        self._to_adopt: list[Sealed] = []
+        self._sealing: Iterator[None] | None = None
         self._has_finished = False
         self._synced_s = self._spoke_s = time.monotonic()
 
@@ -103,16 +99,16 @@ class Writer:
 
     def _listen(self, lifeline: Lifeline) -> bool:
         """Take in what has arrived; the results in one piece."""
-        found: list[Results | Keep] = []
+        found: list[Results] = []
         others: list[Message] = []
         end_s = time.monotonic() + _DRAIN_S
         while not others and time.monotonic() < end_s:
             message = lifeline.poll()
             if message is None or lifeline.is_over:
                 break
-            if not isinstance(message, (Results, Keep)):
+            if not isinstance(message, Results):
                 others.append(message)
-            elif isinstance(message, Keep) or message.group not in self._fenced:
+            elif message.group not in self._fenced:
                 found.append(message)
         if found:
             self._write(found)
@@ -120,12 +116,11 @@ class Writer:
             self._obey(message)
         return bool(found or others)
 
-    def _write(self, messages: list[Results | Keep]) -> None:
-        rows = [message.results if isinstance(message, Results) else (message.result,) for message in messages]
-        self._store.append([result.record for results in rows for result in results if result.record])
-        for message, results in zip(messages, rows, strict=True):
-            written = tuple([result._replace(record=b"") for result in results if result.record])
-            failed = tuple([result for result in results if not result.record])
+    def _write(self, messages: list[Results]) -> None:
+        self._store.append([result.record for message in messages for result in message.results if result.record])
+        for message in messages:
+            written = tuple([result._replace(record=b"") for result in message.results if result.record])
+            failed = tuple([result for result in message.results if not result.record])
             if written:
                 self._transport.send(0, Written(message.group, written))
             if failed:
@@ -136,10 +131,7 @@ class Writer:
             self._fenced.add(message.group)
             self._transport.send(0, Fenced(message.group))
         elif isinstance(message, Seal):
-            self._chores = self._store.sealing()
-            self._is_sealing = True
-        elif isinstance(message, Sealed):
-            self._to_adopt.append(message)
+            self._sealing = self._store.sealing()
         elif isinstance(message, Finish):
             notes = self._store.finish(message.state, self._speak)
             self._has_finished = True
@@ -149,19 +141,12 @@ class Writer:
 
     def _do_chore(self) -> bool:
         """One step of making segments, of some milliseconds; False when there is nothing to do."""
-        if self._chores is None:
-            if not self._to_adopt:
-                return False
-            sealed = self._to_adopt.pop(0)
-            self._chores = self._store.adopting(sealed.segments, sealed.journals)
-        for _step in self._chores:
+        if self._sealing is None:
+            return False
+        for _step in self._sealing:
             return True
-        self._chores = None
-        if self._is_sealing and self._rank != self._first:
-            segments, journals = self._store.sealed()
-            if journals:
-                self._transport.send(self._first, Sealed(segments, journals))
-        self._is_sealing = False
+        self._sealing = None
+        self._transport.send(0, Sealed(self._rank, *self._store.sealed()))
         return True
 
     def _tick(self) -> None:

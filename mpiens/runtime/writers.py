@@ -3,13 +3,16 @@
 A group sends its results to its writer, the writer puts them into its own journal and tells rank 0, which never sees a
 record. Messages of one rank arrive in order, those of two ranks need not: so a group that is lost is given up only when
 its writer has said that nothing more will come of it (`Fence`), and no result is ever stored twice or told too late.
+
+Rank 0 stays a writer itself, the first one: of trials that have failed for good, of results.h5, and of what a writer
+leaves that has died.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.base import Transport
@@ -20,21 +23,40 @@ from mpiens.messages import (
     Fence,
     Finish,
     Finished,
-    Keep,
     Message,
     RankLost,
     Result,
     Results,
     Seal,
+    Sealed,
     WriterFailed,
-    WriterSetup,
     Written,
 )
 from mpiens.store.base import RunState, Store
-from mpiens.store.intake import Intake
+from mpiens.store.outcomes import Outcomes
+from mpiens.trial import TrialState
 
 SILENCE_S = 600.0
 """How long a writer may say nothing; it speaks every few seconds, but a disk may hold it up."""
+
+AT_ONCE = 4
+"""Writers that make segments at the same time, so that there are never many more than a few."""
+
+_SYNC_EVERY_S = 1.0
+_LONGEST_GAP_S = 5.0
+
+
+class SharedStore(Store, Protocol):
+    """A store that other ranks write into too."""
+
+    def adopting(self, sealed: Iterable[tuple[Collection[str], Collection[str]]]) -> Iterator[None]:
+        """Show segments that others have made, then delete the journals that they were made of, in steps."""
+
+    def lose(self, writer: int) -> None:
+        """Another writer has died; what it has left is this one's."""
+
+    def outcomes(self) -> Outcomes:
+        """How every trial with a record has ended, of those that this writer sees."""
 
 
 class WriterRanks:
@@ -43,23 +65,21 @@ class WriterRanks:
     Args:
         transport: The way to them.
         layout: Which ranks they are.
-        setups: What each must know.
-        open_own: Makes a store of this rank's own, for the case that nobody else is left to write.
+        store: Of rank 0.
     """
 
-    def __init__(
-        self, transport: Transport, layout: Layout, setups: Sequence[WriterSetup], open_own: Callable[[], Store]
-    ) -> None:
+    def __init__(self, transport: Transport, layout: Layout, store: SharedStore) -> None:
         self._transport = transport
         self._layout = layout
-        self._folder = Path(setups[0].run_dir) / "journal"
-        self._open_own = open_own
-        self._own: Store | None = None
+        self._store = store
         self._living = list(layout.writers)
-        self._heard_s = dict.fromkeys(layout.writers, time.monotonic())
-        self._keeping: dict[int, Keep] = {}
-        for rank, setup in zip(layout.writers, setups, strict=True):
-            transport.send(rank, setup)
+        # For how long each has said nothing while this rank could hear it.
+        self._silent_s = dict.fromkeys(layout.writers, 0.0)
+        self._looked_s = self._synced_s = time.monotonic()
+        # The round of segments: who has yet to answer, and what has been answered.
+        self._asked: set[int] = set()
+        self._sealed: list[Sealed] = []
+        self._turn = 0
 
     def take(self, message: Results) -> list[Event]:
         """What a writer hands on has failed, and has no record."""
@@ -67,20 +87,12 @@ class WriterRanks:
 
     def told(self, message: Written) -> list[Event]:
         """Its records are safe."""
-        if self._keeping:
-            for result in message.results:
-                self._keeping.pop(result.number, None)
         return [Stored(message.group, message.results)]
 
-    def keep(self, group: int, result: Result) -> Stored | None:
-        """Have the record written."""
-        if not self._living:
-            self._own_store().append([result.record])
-            return Stored(group, (result,))
-        message = self._keeping[result.number] = Keep(group, result)
-        rank = self._layout.writer_of(max(group, 0))
-        self._transport.send(rank if rank in self._living else self._living[0], message)
-        return None
+    def keep(self, group: int, result: Result) -> Stored:
+        """Write the record, which is small."""
+        self._store.append([result.record])
+        return Stored(group, (result,))
 
     def close(self, group: int) -> bool:
         """Have its writer take no more of it."""
@@ -91,89 +103,105 @@ class WriterRanks:
         return False
 
     def recover(self, rank: int, unfinished: Mapping[int, tuple[int, int]]) -> list[Event]:
-        """Read the journals of a writer that has died."""
-        self._living.remove(rank)
+        """Look into what a writer has left."""
+        self._lose(rank)
+        wanted = {
+            number: (attempt, group)
+            for number, (attempt, group) in unfinished.items()
+            if group >= 0 and self._layout.writer_of(group) == rank
+        }
+        outcomes = self._store.outcomes()
         events: list[Event] = []
-        writers = self._layout.writers
-        for record, _size in Intake(self._folder, writers.index(rank), len(writers)).records():
-            if unfinished.get(record.number) == (record.attempt, record.group):
-                about = (record.started_s, record.elapsed_s, record.error, False, b"", record.reports)
-                result = Result(record.number, record.attempt, record.state, tuple(record.values.values()), *about)
-                self._keeping.pop(record.number, None)
-                events.append(Stored(record.group, (result,)))
-        for message in list(self._keeping.values()):
-            if self._layout.writer_of(max(message.group, 0)) == rank:
-                stored = self.keep(message.group, message.result)
-                events += [stored] if stored else []
+        for row, number in enumerate(outcomes.numbers.tolist()):
+            if number in wanted:
+                attempt, group = wanted[number]
+                state = TrialState(int(outcomes.states[row]))
+                values = tuple(outcomes.values[row].tolist()) if state is TrialState.COMPLETE else ()
+                about = (0.0, 0.0, outcomes.errors.get(number, ""), False, b"", outcomes.reported(number))
+                events.append(Stored(group, (Result(number, attempt, state, values, *about),)))
         return events
 
     def heard(self, rank: int) -> None:
         """It is alive."""
-        if rank in self._heard_s:
-            self._heard_s[rank] = time.monotonic()
+        if rank in self._silent_s:
+            self._silent_s[rank] = 0.0
 
     def tick(self, now_s: float) -> None:
-        """Writers sync by themselves; are they still there?"""
-        for rank in self._living:
-            self._check(rank, now_s, "waiting for results to be written")
+        """Sync, now and then; and are the others still there?"""
+        if now_s - self._synced_s >= _SYNC_EVERY_S:
+            self._synced_s = now_s
+            self._store.sync()
+        self._look(self._living, now_s, "waiting for results to be written")
 
     def sealing(self) -> Iterator[None]:
-        """Ask all writers for it. They do it in their own time."""
-        for rank in self._living:
-            self._transport.send(rank, Seal())
-        return iter(())
+        """Of the own store; and ask the next writers for it, unless the last ones have not done it yet."""
+        if not self._asked:
+            count = min(AT_ONCE, len(self._living))
+            self._asked = {self._living[(self._turn + index) % len(self._living)] for index in range(count)}
+            self._turn += count
+            for rank in sorted(self._asked):
+                self._transport.send(rank, Seal())
+        return self._store.sealing()
 
-    def finish(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
-        """Let all finish, and the first one last, which takes over what the others leave.
+    def sealed(self, message: Sealed) -> None:
+        """One has done it."""
+        self._asked.discard(message.rank)
+        if message.rank in self._living:
+            self._sealed.append(message)
+
+    def chores(self) -> Iterator[None] | None:
+        """Show what all have made that were asked."""
+        if self._asked or not self._sealed:
+            return None
+        sealed, self._sealed = self._sealed, []
+        return self._store.adopting([(message.segments, message.journals) for message in sealed])
+
+    def finish(self, state: RunState, between: Callable[[], None], trials: int) -> Sequence[str]:
+        """Let the others finish, then take over what they leave.
 
         Raises:
-            StoreError: One cannot write.
+            StoreError: One cannot write, or records are missing.
             WaitTimeout: One says nothing any more.
         """
-        first = self._layout.writers[0]
-        notes = self._finish([rank for rank in self._living if rank != first], state, between)
-        if first in self._living:
-            notes += self._finish([first], state, between)
-        if first not in self._living:
-            notes += self._own_store().finish(state, between)
-        return notes
-
-    def _finish(self, ranks: Sequence[int], state: RunState, between: Callable[[], None]) -> list[str]:
-        """Send `Finish` to these, and wait until each has answered or died."""
-        waiting, notes, backoff = set(ranks), list[str](), Backoff()
-        for rank in ranks:
-            self._heard_s[rank] = time.monotonic()
+        notes: list[str] = []
+        waiting, backoff = set(self._living), Backoff()
+        for rank in self._living:
             self._transport.send(rank, Finish(state))
         while waiting:
             between()
             envelope = self._transport.poll()
+            self._look(waiting, time.monotonic(), "finishing its results")
             if envelope is None:
-                for rank in waiting:
-                    self._check(rank, time.monotonic(), "finishing its results")
                 backoff.pause()
                 continue
             backoff.reset()
             self.heard(envelope.source)
-            notes += self._take_answer(envelope.message, waiting)
-        return notes
+            notes += self._answered(envelope.message, waiting)
+        return [*notes, *self._store.finish(state, between, trials)]
 
-    def _take_answer(self, message: Message, waiting: set[int]) -> Sequence[str]:
+    def _answered(self, message: Message, waiting: set[int]) -> Sequence[str]:
         if isinstance(message, Finished):
             waiting.discard(message.rank)
             return message.notes
         if isinstance(message, WriterFailed):
             raise StoreError(f"rank {message.rank} cannot write results: {message.error}")
         if isinstance(message, RankLost) and message.rank in self._living:
-            self._living.remove(message.rank)
+            self._lose(message.rank)
             waiting.discard(message.rank)
+            return [f"rank {message.rank}, a writer, was killed at the end; rank 0 has done what it had left"]
         return ()  # whatever a group says now comes too late
 
-    def _check(self, rank: int, now_s: float, phase: str) -> None:
-        if now_s - self._heard_s[rank] > SILENCE_S:
-            raise WaitTimeout(rank, phase, SILENCE_S, hint="this rank writes results; is its disk stuck?")
+    def _lose(self, rank: int) -> None:
+        self._living.remove(rank)
+        self._asked.discard(rank)
+        self._store.lose(rank)
 
-    def _own_store(self) -> Store:
-        """Opened when no other rank can write any more."""
-        if self._own is None:
-            self._own = self._open_own()
-        return self._own
+    def _look(self, ranks: Collection[int], now_s: float, phase: str) -> None:
+        """Has one been silent for too long?"""
+        # A job that was suspended, or a sampler that took its time, is no silence of theirs.
+        passed_s = min(now_s - self._looked_s, _LONGEST_GAP_S)
+        self._looked_s = now_s
+        for rank in ranks:
+            self._silent_s[rank] += passed_s
+            if self._silent_s[rank] > SILENCE_S:
+                raise WaitTimeout(rank, phase, SILENCE_S, hint="this rank writes results; is its disk stuck?")

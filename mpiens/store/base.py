@@ -30,11 +30,17 @@ class Store(Protocol):
     def sealing(self) -> Iterator[None]:
         """`seal` in steps of some milliseconds. Records may be appended between them; another sealing ends this one."""
 
-    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> Sequence[str]:
+    def finish(self, state: RunState, between: Callable[[], None] = lambda: None, trials: int = 0) -> Sequence[str]:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
 
-        `between` is called between the steps, because all of them may take long.
+        Args:
+            state: What results.h5 is to say of the run.
+            between: Called between the steps, because all of them may take long.
+            trials: So many have a record, as far as anybody knows. With fewer nothing is deleted.
 
         Returns:
             What a person should know, a sentence each.
+
+        Raises:
+            StoreError: It cannot be written, or records are missing.
         """

@@ -31,12 +31,15 @@ class Intake:
         writers: How many there are. Writer 0 takes over journals of writers that are not there any more.
 
     Attributes:
+        writers: How many there are.
+        gone: Those that have died since.
         warnings: What a user should know about what was found, a sentence each.
     """
 
     def __init__(self, folder: Path, writer: int, writers: int) -> None:
         self.warnings: list[str] = []
         self.writers = writers
+        self.gone: set[int] = set()
         self._folder = folder
         self._writer = writer
         self._damaged: set[Path] = set()
@@ -47,7 +50,8 @@ class Intake:
         for path in self._folder.iterdir():
             if parsed := parse_journal_name(path.name):
                 writer, serial = parsed
-                if writer == self._writer or (self._writer == 0 and writer >= self.writers):
+                is_left = writer >= self.writers or writer in self.gone
+                if writer == self._writer or (self._writer == 0 and is_left):
                     found.append((writer, serial, path))
         return [path for _writer, _serial, path in sorted(found)]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from mpiens.errors import StoreError
-from mpiens.small_files import sync_folder
+from mpiens.small_files import sync_folder, temporaries
 from mpiens.store.beside import copy_beside, rename_with
 from mpiens.store.checked import verify
 from mpiens.store.checksums import DamageError
-from mpiens.store.files import at_once, explaining, link, name_aside, replacing, sync_file
+from mpiens.store.files import at_once, explaining, link, name_aside, remove, replacing, sync_file
 from mpiens.store.hdf5 import opened, read_replaced
 from mpiens.store.pack import is_packed
 from mpiens.store.salvage import Salvage, salvage, writing_salvaged
@@ -22,7 +22,10 @@ from mpiens.store.segment import Segment, parse_name, read_segment, segment_name
 from mpiens.store.shown import shown
 
 MERGE_AT = 48
-"""Segments at which the smallest are merged, of all writers together."""
+"""Segments at which the smallest are merged."""
+
+_MERGE_AT_OF_SEVERAL = 32
+"""The same for several writers together, which may make some at the same time."""
 
 _MERGED_SHARE = 2 / 3
 _ASIDE = re.compile(r"(\d+-\d+\.h5)\.damaged(\.\d+)?")
@@ -35,18 +38,22 @@ class Shelf:
         run_dir: The run directory; its folder of segments is there.
         writer: Index of the writer. Writer 0 sees those of all; the others see their own.
         writers: How many there are. Writer 0 takes over segments of writers that are not there any more.
+        first_serial: The first serial number that this writer may use.
 
     Attributes:
         folder: Where they are.
         writers: How many there are.
+        gone: Those that have died since.
         segments: Those that count.
         retired: Those whose rows are all in others.
         warnings: What a user should know about what was found, a sentence each.
     """
 
-    def __init__(self, run_dir: Path, writer: int, writers: int = 1) -> None:
+    def __init__(self, run_dir: Path, writer: int, writers: int = 1, first_serial: int = 0) -> None:
         self.folder = run_dir / "segments"
         self.writers = writers
+        self.gone: set[int] = set()
+        self._first_serial = first_serial
         self.segments: list[Segment] = []
         self.retired: list[Path] = []
         self.warnings: list[str] = []
@@ -61,6 +68,7 @@ class Shelf:
         Raises:
             StoreError: It cannot be read, or what is sound cannot be written.
         """
+        self.tidy()
         shown_before = self._adopt_results()
         damaged = []
         for name in self._names():
@@ -82,6 +90,11 @@ class Shelf:
         for path in shown_before:
             if path.name not in there:
                 self.warnings.append(f"{path}: this segment is missing; its trials run again")
+
+    def tidy(self) -> None:
+        """As the only writer: delete what writers have left that were killed in the midst of a segment."""
+        with explaining(self.folder, "delete unfinished segments"):
+            remove(temporaries(self.folder))
 
     def scan(self) -> None:
         """Find the segments that count, those that others have replaced, and this writer's next serial number.
@@ -117,25 +130,36 @@ class Shelf:
     @property
     def is_crowded(self) -> bool:
         """True when segments whose rows are all in others must go. Until then they may still be read by somebody."""
-        return len(self.segments) + len(self.retired) > MERGE_AT + MERGE_AT // 4
+        most = MERGE_AT + MERGE_AT // 4 if self.writers == 1 else MERGE_AT
+        return len(self.segments) + len(self.retired) > most
 
     def to_merge(self) -> list[Segment]:
         """The smallest segments of this writer; none when it has few enough."""
         mine = [segment for segment in self.segments if self._is_mine(segment.path.name)]
-        merge_at = max(2, MERGE_AT // self.writers)
+        merge_at = MERGE_AT if self.writers == 1 else max(2, _MERGE_AT_OF_SEVERAL // self.writers)
         if len(mine) < merge_at:
             return []
         smallest = sorted(mine, key=lambda segment: segment.size_bytes)[: max(2, round(merge_at * _MERGED_SHARE))]
         chosen = {segment.path for segment in smallest}
         return [segment for segment in self.segments if segment.path in chosen]
 
-    def has_seen(self, name: str) -> bool:
-        """True when this segment counts, or another that has replaced it does."""
-        return name in self._known or any(segment and name in segment.replaces for segment in self._known.values())
+    def shows(self, name: str) -> bool:
+        """True when the rows of another writer's segment count, there or where that writer has merged it into."""
+        if any(segment.path.name == name for segment in self.segments):
+            return True
+        found = [segment for segment in self._known.values() if segment and name in segment.replaces]
+        return any(_writer_of(segment.path.name) == _writer_of(name) for segment in found)
+
+    def free_serial(self) -> int:
+        """One that no writer has ever used."""
+        replaced = {name for segment in self._known.values() if segment for name in segment.replaces}
+        used = [parse_name(name) for name in (*self._names(), *self._names_aside(), *replaced)]
+        return 1 + max((parsed[1] for parsed in used if parsed), default=-1)
 
     def _is_mine(self, name: str) -> bool:
         writer = _writer_of(name)
-        return writer == self._writer or (self._writer == 0 and writer >= self.writers)
+        is_left = writer >= self.writers or writer in self.gone
+        return writer == self._writer or (self._writer == 0 and is_left)
 
     def _names(self) -> list[str]:
         here = [path.name for path in self.folder.iterdir() if parse_name(path.name)]
@@ -149,7 +173,7 @@ class Shelf:
     def _free_serial(self, names: Iterable[str]) -> int:
         """One that this writer has never used: somebody may still have a results.h5 that shows the old file."""
         used = [parsed for name in names if (parsed := parse_name(name))]
-        return 1 + max((serial for writer, serial in used if writer == self._writer), default=-1)
+        return max([self._first_serial, *(serial + 1 for writer, serial in used if writer == self._writer)])
 
     def _save(self, what: str, path: Path) -> None:
         """Make a segment of what is sound of a damaged file, and move that out of the way."""

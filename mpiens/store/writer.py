@@ -10,11 +10,12 @@ A kill at any point neither loses nor doubles a record, because every step leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mpiens.errors import StoreError
 from mpiens.record import Params, TrialRecord
 from mpiens.small_files import sync_folder
 from mpiens.store.base import RunState
@@ -53,8 +54,7 @@ class FileStore:
         writer: Index of this writer. Writer 0 also keeps results.h5, and takes over what writers have left that are not
             there any more.
         writers: How many there are. Of several each has journals and segments of its own.
-        is_checked: What is in the directory has been checked already, by a store that was the only one. Otherwise
-            writer 0 does that.
+        first_serial: The first number for this writer's segments, of another one than 0: `share` tells it.
 
     Raises:
         StoreError: The directory cannot be read or written.
@@ -70,13 +70,13 @@ class FileStore:
         parameters: tuple[str, ...] | list[str],
         writer: int = 0,
         writers: int = 1,
-        is_checked: bool = False,
+        first_serial: int = 0,
     ) -> None:
         self.run_dir = Path(run_dir)
         self._facts = Facts(name, spec_text, provenance, objectives, tuple(parameters))
         self._writer = writer
         self._results = self.run_dir / "results.h5"
-        self._shelf = Shelf(self.run_dir, writer, writers)
+        self._shelf = Shelf(self.run_dir, writer, writers, first_serial)
         self._intake = Intake(self.run_dir / "journal", writer, writers)
         self._retired: dict[Path, int] = {}  # since when results.h5 does not show them, in nanoseconds
         self._sealed: set[Path] = set()
@@ -86,7 +86,7 @@ class FileStore:
         with explaining(self.run_dir, "make the run directory"):
             for folder in (self.run_dir, self.run_dir / "journal", self._shelf.folder):
                 make_folder(folder)
-        if is_checked or writer:
+        if writer:
             self._shelf.scan()
         else:
             self._shelf.take_stock()
@@ -122,14 +122,21 @@ class FileStore:
         self._steps = self._sealing(old, "running")
         return self._steps
 
-    def finish(self, state: RunState, between: Callable[[], None] = lambda: None) -> Sequence[str]:
+    def finish(self, state: RunState, between: Callable[[], None] = lambda: None, trials: int = 0) -> Sequence[str]:
         """Seal, and when `state` is complete make results.h5 self-contained. The store is closed.
 
-        `between` is called between the steps, because all of them may take long.
         With several writers, writer 0 finishes last, and takes over what the others have left.
+
+        Args:
+            state: What results.h5 is to say of the run.
+            between: Called between the steps, because all of them may take long.
+            trials: So many have a record, as far as anybody knows. With fewer nothing is deleted.
 
         Returns:
             What a person should know, a sentence each.
+
+        Raises:
+            StoreError: The disk refuses, or records are missing.
         """
         if self._writer == 0:
             self._intake.writers = self._shelf.writers = 1  # the others have closed theirs
@@ -137,6 +144,7 @@ class FileStore:
         self._end_steps()
         at_once(self._sealing(self._begin_journal(), "running" if packs else state), between)
         if packs:
+            self._count(trials)
             return self._pack(state, between)
         self._journal.close()
         return ()
@@ -146,6 +154,20 @@ class FileStore:
         self._steps = None
         self._journal.close()
 
+    def share(self, writers: int) -> int:
+        """As writer 0, which was the only one: from here on there are others, 1 to ``writers - 1``.
+
+        Returns:
+            The first number for their segments.
+        """
+        self._intake.writers = self._shelf.writers = writers
+        return self._shelf.free_serial()
+
+    def lose(self, writer: int) -> None:
+        """As writer 0: another one has died; what it has left is this one's."""
+        self._intake.gone.add(writer)
+        self._shelf.gone.add(writer)
+
     def sealed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """As another than writer 0: names of the segments, and of the journals that writer 0 may delete with them."""
         return (
@@ -153,9 +175,10 @@ class FileStore:
             tuple(sorted(path.name for path in self._sealed)),
         )
 
-    def adopting(self, segments: Collection[str], journals: Collection[str]) -> Iterator[None]:
-        """As writer 0: show what another writer has `sealed`, then delete its journals, in steps."""
-        self._adopted.append((segments, [self.run_dir / "journal" / name for name in journals]))
+    def adopting(self, sealed: Iterable[tuple[Collection[str], Collection[str]]]) -> Iterator[None]:
+        """As writer 0: show what other writers have `sealed`, then delete their journals, in steps."""
+        for segments, journals in sealed:
+            self._adopted.append((segments, [self.run_dir / "journal" / name for name in journals]))
         self._end_steps()
         self._steps = self._adopting()
         return self._steps
@@ -165,7 +188,7 @@ class FileStore:
         yield from self._showing("running")
         waiting, self._adopted = self._adopted, []
         for segments, journals in waiting:
-            if all(map(self._shelf.has_seen, segments)):
+            if all(map(self._shelf.shows, segments)):
                 self._intake.delete([path for path in journals if path.exists()])
             else:  # another machine's file that this one cannot see yet
                 self._adopted.append((segments, journals))
@@ -259,11 +282,20 @@ class FileStore:
             yield from writing_segment(path, gathered.columns())
             self._shelf.scan()
 
+    def _count(self, trials: int) -> None:
+        rows = sum(len(segment.rows) for segment in self._shelf.segments)
+        if rows < trials:
+            raise StoreError(
+                f"{self._shelf.folder}: {rows} trials have a record, {trials} should; nothing was deleted, and "
+                f"`mpiens resume {self.run_dir}` runs the others again"
+            )
+
     def _pack(self, state: RunState, between: Callable[[], None]) -> Sequence[str]:
         at_once(writing_packed(self._results, self._facts, state, self._shelf.segments), between)
         self._journal.close()
         with explaining(self.run_dir, "delete what results.h5 has replaced"):
             remove(self._intake.paths())
+            self._shelf.tidy()
             is_watched = are_there(self._results)
             if not is_watched:
                 remove_with(self._shelf.retired)  # before those that say that they are replaced

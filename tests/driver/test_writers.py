@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
+import h5py
 import pytest
 
 from mpiens.comm.base import Envelope
@@ -23,23 +24,24 @@ from mpiens.messages import (
     Finish,
     Finished,
     GroupStuck,
-    Keep,
     Message,
     RankLost,
     Ready,
     Result,
     Results,
     Seal,
+    Sealed,
     WriterFailed,
     WriterSetup,
     Written,
 )
-from mpiens.record import Params, TrialRecord, decode, encode
+from mpiens.record import Params, TrialRecord, encode
 from mpiens.runtime import inbox, writers
 from mpiens.runtime.drive import Drive
-from mpiens.runtime.writers import WriterRanks
+from mpiens.runtime.lead import share
 from mpiens.samplers.base import FinishedTrial
-from mpiens.store import FileStore
+from mpiens.store import FileStore, open_results
+from mpiens.store.files import at_once
 from mpiens.trial import TrialState
 
 WRITERS = (1, 2)
@@ -78,8 +80,8 @@ def lists(monkeypatch: pytest.MonkeyPatch) -> Lists:
     return Lists()
 
 
-def own_store(folder: Path) -> FileStore:
-    return FileStore(folder, "small", "", {}, {"loss": "minimize"}, ["x"])
+def store_of(folder: Path, writer: int) -> FileStore:
+    return FileStore(folder, "small", "", {}, {"loss": "minimize"}, ["x"], writer=writer, writers=3)
 
 
 @pytest.fixture
@@ -94,13 +96,21 @@ def drive(lists: Lists, tmp_path: Path) -> Drive:
         pruner=None,
         run_dir=tmp_path,
         setup=SimpleNamespace(seed=1, objectives=("loss",)),
-        loaded=SimpleNamespace(spec=SimpleNamespace(name="small")),
+        loaded=SimpleNamespace(
+            text="",
+            space=SimpleNamespace(names=("x",)),
+            spec=SimpleNamespace(
+                name="small", seed=1, search=SimpleNamespace(objectives={"loss": "minimize"}, constraints=[])
+            ),
+        ),
     )
-    (tmp_path / "journal").mkdir()
-    setups = [WriterSetup(index, WRITERS, str(tmp_path), "small", "", {}, {}, ("x",)) for index in range(2)]
+    store = FileStore(tmp_path, "small", "", {}, {"loss": "minimize"}, ["x"])
     other: Any = lists
-    archive = WriterRanks(other, layout, setups, lambda: own_store(tmp_path))
-    assert [rank for rank, message in lists.sent if isinstance(message, WriterSetup)] == [1, 2]
+    assert share(job, store, other).close(0) is False
+    lists.sent.clear()
+    archive = share(job, store, other)
+    setups = [(rank, message) for rank, message in lists.sent if isinstance(message, WriterSetup)]
+    assert [(rank, setup.index, setup.writers) for rank, setup in setups] == [(1, 1, 3), (2, 2, 3)]
     begun = Drive(job, archive, MagicMock(), None, other, MagicMock(), MagicMock())
     arrive(begun, lists, (3, Ready(0)), (4, Ready(1)))
     assert [(rank, number) for rank, number, _ in lists.assigned()[:2]] == [(3, 0), (4, 1)]
@@ -143,66 +153,98 @@ def test_a_rank_that_dies_after_its_last_result_costs_nothing(drive: Drive, list
     assert all(attempt == 1 for _rank, _number, attempt in lists.assigned())
 
 
-def test_the_driver_has_records_of_failed_trials_written(drive: Drive, lists: Lists) -> None:
+def test_the_driver_writes_records_of_failed_trials_itself(drive: Drive, lists: Lists) -> None:
     arrive(drive, lists, (2, Results(1, (failed(1),))))
-    (again,) = [(rank, attempt) for rank, number, attempt in lists.assigned() if (number, attempt) == (1, 2)]
-    group, writer = again[0] - 3, again[0] - 2
-    arrive(drive, lists, (writer, Results(group, (failed(1, 2),))))
-    rank, keep = lists.sent[-1] if isinstance(lists.sent[-1][1], Keep) else lists.sent[-2]
-    assert isinstance(keep, Keep)
-    assert (rank, decode(keep.result.record).error) == (writer, "bad")
+    (again,) = [rank for rank, number, attempt in lists.assigned() if (number, attempt) == (1, 2)]
     assert numbers(lists) == []
-    # That writer dies before it has answered; the other one is asked.
-    sent = len(lists.sent)
-    arrive(drive, lists, (0, RankLost(writer)))
-    assert (3 - writer, keep) in lists.sent[sent:]
-    arrive(drive, lists, (3 - writer, Written(group, (keep.result,))))
+    arrive(drive, lists, (again - 2, Results(again - 3, (failed(1, 2),))))
     assert numbers(lists) == [1]
+    assert drive._archive._store.numbers().tolist() == [1]  # type: ignore[attr-defined]
 
 
-def test_what_a_writer_had_written_and_not_told_counts(drive: Drive, lists: Lists, tmp_path: Path) -> None:
-    store = FileStore(tmp_path, "small", "", {}, {"loss": "minimize"}, ["x"], writer=1, writers=2)
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_what_a_writer_had_written_and_not_told_counts(
+    drive: Drive, lists: Lists, tmp_path: Path, is_sealed: bool
+) -> None:
+    store = store_of(tmp_path, 2)
     record = TrialRecord(1, TrialState.COMPLETE, 1, 1, 1, 1.0, 1.0, "", {"x": 0.0}, {"loss": 1.0}, {})
-    store.append([encode(record), encode(record._replace(number=0))])  # that is another group's
+    store.append([encode(record)])
+    if is_sealed:
+        store.seal()
     store.close()
     arrive(drive, lists, (0, RankLost(2)))
-    assert numbers(lists) == [1]
+    assert [(trial.number, trial.values) for trial in lists.told] == [(1, (1.0,))]
     assert [attempt for _rank, number, attempt in lists.assigned() if number == 1] == [1]
     arrive(drive, lists, (1, Written(0, (result(0),))))
     assert {number for rank, number, _ in lists.assigned() if rank == 3} >= {0, 2}, "the other group goes on"
+    # Rank 0 goes on with its files.
+    at_once(drive._archive.sealing())
+    assert open_results(tmp_path).numbers.tolist() == [1]
+    assert not list((tmp_path / "journal").glob("2-*"))
 
 
 def test_without_any_writer_rank_0_finishes_the_files(drive: Drive, lists: Lists, tmp_path: Path) -> None:
-    store = FileStore(tmp_path, "small", "", {}, {"loss": "minimize"}, ["x"], writer=1, writers=2)
+    store = store_of(tmp_path, 2)
     record = TrialRecord(1, TrialState.COMPLETE, 1, 1, 1, 1.0, 1.0, "", {"x": 0.0}, {"loss": 1.0}, {})
     store.append([encode(record)])
     store.close()
     arrive(drive, lists, (0, RankLost(1)), (0, RankLost(2)))
     assert drive._end is not None
     assert drive._end.outcome == "stopped"
-    drive._archive.finish("stopped", lambda: None)
-    assert own_store(tmp_path).numbers().tolist() == [1]
+    drive._archive.finish("stopped", lambda: None, 1)
+    assert open_results(tmp_path).numbers.tolist() == [1]
 
 
-def test_the_first_writer_finishes_last(drive: Drive, lists: Lists) -> None:
+def test_the_others_finish_before_rank_0(drive: Drive, lists: Lists, tmp_path: Path) -> None:
+    store = store_of(tmp_path, 2)
+    record = TrialRecord(1, TrialState.COMPLETE, 1, 1, 1, 1.0, 1.0, "", {"x": 0.0}, {"loss": 1.0}, {})
+    store.append([encode(record)])
+    store.finish("complete")
     said: list[Message] = []
     lists.arriving += [
         Envelope(3, Ready(0)),
         Envelope(2, Alive()),
         Envelope(2, Finished(2, ("a note",))),
-        Envelope(1, Finished(1, ("another",))),
+        Envelope(1, RankLost(1)),
     ]
     sent = len(lists.sent)
-    notes = drive._archive.finish("complete", lambda: said.append(Alive()))
-    assert lists.sent[sent:] == [(2, Finish("complete")), (1, Finish("complete"))]
-    assert notes == ["a note", "another"]
+    notes = drive._archive.finish("complete", lambda: said.append(Alive()), 1)
+    assert lists.sent[sent:] == [(1, Finish("complete")), (2, Finish("complete"))]
+    assert notes == ["a note", "rank 1, a writer, was killed at the end; rank 0 has done what it had left"]
     assert said
+    with h5py.File(tmp_path / "results.h5") as file:
+        assert (file.attrs["state"], file["trials/number"][()].tolist()) == ("complete", [1])
 
 
-def test_segments_are_made_by_all(drive: Drive, lists: Lists) -> None:
+def test_nothing_is_deleted_when_records_are_missing(drive: Drive, lists: Lists, tmp_path: Path) -> None:
+    lists.arriving += [Envelope(1, Finished(1, ())), Envelope(2, Finished(2, ()))]
+    with pytest.raises(StoreError, match="0 trials have a record, 3 should; nothing was deleted"):
+        drive._archive.finish("complete", lambda: None, 3)
+    assert (tmp_path / "segments").is_dir()
+
+
+def test_segments_are_made_in_rounds(drive: Drive, lists: Lists, tmp_path: Path) -> None:
     sent = len(lists.sent)
-    assert list(drive._archive.sealing()) == []
+    at_once(drive._archive.sealing())
     assert lists.sent[sent:] == [(1, Seal()), (2, Seal())]
+    at_once(drive._archive.sealing())
+    assert len(lists.sent) == sent + 2, "the last round is not over"
+    store = store_of(tmp_path, 1)
+    record = TrialRecord(1, TrialState.COMPLETE, 1, 1, 1, 1.0, 1.0, "", {"x": 0.0}, {"loss": 1.0}, {})
+    store.append([encode(record)])
+    store.seal()
+    (_segments, (journal,)) = store.sealed()
+    arrive(drive, lists, (1, Sealed(1, *store.sealed())))
+    assert drive._archive.chores() is None
+    arrive(drive, lists, (2, Sealed(2, (), ())))
+    assert (tmp_path / "journal" / journal).exists()
+    drive._do_chore()
+    while drive._chores is not None:
+        drive._do_chore()
+    assert open_results(tmp_path).numbers.tolist() == [1]
+    assert not (tmp_path / "journal" / journal).exists()
+    at_once(drive._archive.sealing())
+    assert len(lists.sent) == sent + 4
 
 
 def test_a_writer_that_cannot_write_ends_the_run(drive: Drive, lists: Lists) -> None:
@@ -211,8 +253,15 @@ def test_a_writer_that_cannot_write_ends_the_run(drive: Drive, lists: Lists) -> 
 
 
 def test_a_writer_that_says_nothing_is_named(drive: Drive, lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "SILENCE_S", 16.0)
+    now_s = drive._gauge.start_s + 1e6
+    drive._archive.tick(now_s)  # the job was suspended
+    for _ in range(2):
+        drive._archive.tick(now_s := now_s + 4.0)
+    arrive(drive, lists, (1, Alive()))
+    with pytest.raises(WaitTimeout, match=r"rank 2: gave up after 16 s while waiting for results to be written"):
+        for _ in range(2):
+            drive._archive.tick(now_s := now_s + 4.0)
     monkeypatch.setattr(writers, "SILENCE_S", -1.0)
-    with pytest.raises(WaitTimeout, match=r"rank 1: gave up .* waiting for results to be written"):
-        drive._archive.tick(0.0 + drive._gauge.start_s + 5.0)
-    with pytest.raises(WaitTimeout, match=r"rank 2: gave up .* finishing its results"):
-        drive._archive.finish("stopped", lambda: None)
+    with pytest.raises(WaitTimeout, match=r"rank [12]: gave up .* finishing its results"):
+        drive._archive.finish("stopped", lambda: None, 0)

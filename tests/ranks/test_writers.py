@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from launch import is_open_mpi, run_ranks
 from mpiens.environment import SUPERVISED
-from project import trials, write_project
+from mpiens.runtime.serve import LEAVE_TIMEOUT_S
+from project import completed, mpiens, trials, write_project
 from supervision import TIMEOUT_S, left_behind
 
 MODEL = f"""
@@ -92,3 +94,62 @@ def test_when_the_only_writer_dies_the_run_is_started_again(tmp_path: Path) -> N
     check_results(tmp_path)
     assert said.count("going on with the run, restart") == 1
     assert (last["lost_ranks"], last["lost_groups"]) == (0, 0)
+
+
+@pytest.mark.mpi
+def test_a_complete_run_goes_on_with_its_writers(tmp_path: Path) -> None:
+    """And with other ones: nothing is taken for replaced by what an earlier start has written."""
+    code = "import time\ndef simulate(trial):\n    time.sleep(0.01)\n    return {'loss': float(trial.number)}\n"
+    search = {"algorithm": "random", "trials": 40, "objectives": {"loss": "minimize"}}
+    space = {"x": {"low": 0.0, "high": 1.0}}
+    spec = write_project(tmp_path, code, space=space, search=search, store={"writers": 2}, checkpoint={"every": "0.1s"})
+    for total, writers in ((40, 2), (160, 2), (240, 0), (360, 3)):
+        settings = ("--set", f"search.trials={total}", "--set", f"store.writers={writers}")
+        completed(3 + writers, "run", spec, "--resume", *settings, "--progress", "off")
+        assert trials(tmp_path / "small.run")["loss"].tolist() == list(range(total))
+
+
+@pytest.mark.mpi
+def test_the_files_of_several_writers_stay_few(tmp_path: Path) -> None:
+    code = """
+    import pathlib, time
+
+    def simulate(trial):
+        time.sleep(0.01)
+        here = pathlib.Path(__file__).parent / "small.run"
+        counts = [len([path for path in (here / name).glob("[0-9]*")]) for name in ("segments", "journal")]
+        return {"loss": float(trial.number), "segments": counts[0], "journals": counts[1]}
+    """
+    search = {"algorithm": "random", "trials": 1200, "objectives": {"loss": "minimize"}}
+    space = {"x": {"low": 0.0, "high": 1.0}}
+    spec = write_project(tmp_path, code, space=space, search=search, store={"writers": 5}, checkpoint={"every": "0.1s"})
+    completed(8, "run", spec, "--progress", "off")
+    found = trials(tmp_path / "small.run")
+    assert found["segments"].max() > 16, "there was nothing to merge"
+    assert found["segments"].max() < 64
+    assert found["journals"].max() < 40
+
+
+@pytest.mark.mpi
+def test_a_run_that_cannot_be_written_ends_soon(tmp_path: Path) -> None:
+    """Ranks that write leave last: what groups still send must find somebody who takes it."""
+    code = """
+    import pathlib, shutil, time
+    import numpy as np
+
+    def simulate(trial):
+        time.sleep(0.3)
+        if trial.number == 4:
+            shutil.rmtree(pathlib.Path(__file__).parent / "small.run")
+        return {"loss": 1.0, "track": np.zeros(200_000)}
+    """
+    search = {"algorithm": "random", "trials": 40, "objectives": {"loss": "minimize"}}
+    space = {"x": {"low": 0.0, "high": 1.0}}
+    spec = write_project(tmp_path, code, space=space, search=search, store={"writers": 2}, checkpoint={"every": "0.5s"})
+    start_s = time.monotonic()
+    done = mpiens(6, "run", spec, "--progress", "off")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "cannot go on" not in said
+    assert "gave up after" not in said
+    assert time.monotonic() - start_s < LEAVE_TIMEOUT_S, said

@@ -417,6 +417,50 @@ def test_one_writer_takes_over_what_two_had(open_store: Maker, run_dir: Path, pa
     assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
 
 
+def test_the_number_of_writers_may_change_between_starts(
+    open_store: Maker, run_dir: Path, packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that another segment has replaced is never given to a new one."""
+    monkeypatch.setattr(shelf, "MERGE_AT", 6)
+    monkeypatch.setattr(shelf, "_MERGE_AT_OF_SEVERAL", 6)
+    count = 0
+
+    def start(writers: int, seals: int, state: str | None) -> None:
+        nonlocal count
+        first = open_store()
+        assert first.numbers().tolist() == list(range(count))
+        serial = first.share(writers)
+        stores = [first]
+        stores += [open_store(writer=index, writers=writers, first_serial=serial) for index in range(1, writers)]
+        for _ in range(seals):
+            for store in stores:
+                store.append([packed(count)])
+                count += 1
+                store.seal()
+            at_once(first.adopting([store.sealed() for store in stores[1:]]))
+            assert {path.name for path in (run_dir / "journal").iterdir()} == {
+                journal.path.name for journal in (store._journal for store in stores)
+            }
+        for store in reversed(stores):
+            if state is None:
+                store.close()
+            else:
+                store.finish(state, trials=count)  # type: ignore[arg-type]
+
+    for writers, seals, state in (
+        (3, 4, None),
+        (1, 14, None),
+        (3, 4, None),
+        (2, 3, "stopped"),
+        (4, 3, "complete"),
+        (3, 3, "complete"),
+        (1, 3, "complete"),
+        (3, 2, "complete"),
+    ):
+        start(writers, seals, state)
+    assert open_results(run_dir).numbers.tolist() == list(range(count))
+
+
 def test_names_that_hdf5_forbids(open_store: Maker, run_dir: Path, packed: Packed) -> None:
     names = ["a/b", ".", "..", "", "%", "%2F", "100%", "%b", "values", "é->ü"]
     store = open_store(parameters=names)
