@@ -16,7 +16,15 @@ from mpiens.models.import_check import check_import
 from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.report import words
 from mpiens.runtime.order import Order
-from mpiens.runtime.prepare import absolute_target, make_pruner, make_sampler, place_of, read_spec
+from mpiens.runtime.prepare import (
+    absolute_target,
+    describe_told,
+    find_earlier,
+    make_pruner,
+    make_sampler,
+    place_of,
+    read_spec,
+)
 from mpiens.runtime.resume import holds_run
 from mpiens.spec import LoadedSpec
 
@@ -30,9 +38,12 @@ def validate(spec: Path, ranks: int | None, output: Path | None, overrides: tupl
     """Check SPEC: its form, files, space, group plan, output directory, and that the model imports."""
     order = Order(spec, output, overrides=overrides)
     loaded = read_spec(order)
-    sampler = make_sampler(loaded)
+    told = find_earlier(loaded)
+    sampler = make_sampler(loaded, told.trials)
     make_pruner(loaded)
     click.echo(f"spec      {loaded.spec.name}: {words.count(sampler.total, 'trial')}, {_searched(loaded)}")
+    if told.counts:
+        click.echo(f"from      {describe_told(loaded, told)}")
     try:
         click.echo(f"model     {_check_model(loaded)}")
     except SpecError as error:

@@ -6,15 +6,19 @@ They are kept in the run directory: what a sampler knew must not change when the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
 from mpiens.errors import SpecError, StoreError
+from mpiens.record import Params
 from mpiens.samplers import FinishedTrial, PastTrial
 from mpiens.small_files import write_whole
+from mpiens.space import Fixed, Space
+from mpiens.space.membership import admits
+from mpiens.space.values import shown
 from mpiens.spec import LoadedSpec
 from mpiens.store import open_results
 from mpiens.store.files import explaining
@@ -27,7 +31,20 @@ STUDIES = (".db", ".sqlite", ".sqlite3")
 _DIGEST_BYTES = 16
 
 
-def earlier_trials(loaded: LoadedSpec, run_dir: Path | None = None) -> list[PastTrial]:
+class Earlier(NamedTuple):
+    """What earlier runs have to tell.
+
+    Attributes:
+        trials: Complete trials whose points are in this space, in the order in which they are named.
+        counts: For each run, as it is named: how many these are, and how many complete trials it has. Of a run that
+            goes on, which takes what it has kept: nothing.
+    """
+
+    trials: list[PastTrial]
+    counts: tuple[tuple[str, int, int], ...] = ()
+
+
+def earlier_trials(loaded: LoadedSpec, run_dir: Path | None = None) -> Earlier:
     """Complete trials of the runs that the spec names, in their order.
 
     Args:
@@ -35,15 +52,17 @@ def earlier_trials(loaded: LoadedSpec, run_dir: Path | None = None) -> list[Past
         run_dir: Directory of a run that goes on; what it has kept is taken.
 
     Raises:
-        SpecError: There is no such run, or it lacks a value that this search needs.
+        SpecError: There is no such run, it has other objectives, or none of its trials is in this space.
         StoreError: What was kept is damaged.
     """
     named = loaded.spec.search.from_
     if named is None:
-        return []
+        return Earlier([])
     if run_dir is not None and (run_dir / NAME).is_file():
-        return _read(run_dir / NAME)
+        return Earlier(_read(run_dir / NAME))
     trials: list[PastTrial] = []
+    counts = []
+    fixed = {name: d.value for name, d in (loaded.space.domains or {}).items() if isinstance(d, Fixed)}
     for index, name in enumerate([named] if isinstance(named, str) else named):
         key = "search.from" if isinstance(named, str) else f"search.from.{index}"
         place = (loaded.folder / name).absolute()
@@ -52,11 +71,45 @@ def earlier_trials(loaded: LoadedSpec, run_dir: Path | None = None) -> list[Past
         try:
             found = list(_of_study(place, loaded) if place.suffix in STUDIES else _of_run(place, loaded))
         except StoreError as error:
-            raise SpecError(str(error), key=key) from error
+            is_other_file = place.is_file() and place.suffix not in (*STUDIES, ".h5")
+            hint = f"; an Optuna study's name ends in {' or '.join(STUDIES)}" if is_other_file else ""
+            raise SpecError(f"{error}{hint}", key=key) from error
         if not found:
             raise SpecError(f"{place}: no complete trial to learn from", key=key)
-        trials += found
-    return trials
+        points = [trial.params or {} for trial in found]
+        # What has one value here need not have been a parameter there.
+        fitting = [
+            t._replace(params=fixed | point)
+            for t, point in zip(found, points, strict=True)
+            if _fits(fixed | point, loaded.space)
+        ]
+        if not fitting:
+            raise SpecError(f"{place}: {_misfit(points, loaded.space)}", key=key)
+        trials += fitting
+        counts.append((name, len(fitting), len(found)))
+    return Earlier(trials, tuple(counts))
+
+
+def _fits(params: Params, space: Space) -> bool:
+    """True for a point of this space. Of an expression's points only the names are compared."""
+    if params.keys() != set(space.names):
+        return False
+    return all(admits(domain, params[name]) for name, domain in (space.domains or {}).items())
+
+
+def _misfit(points: Sequence[Params], space: Space) -> str:
+    """Why none of these points is in this space."""
+    one = "its complete trial is not" if len(points) == 1 else f"none of its {len(points)} complete trials is"
+    text = f"{one} in this space, so that there is nothing to learn from; "
+    variable = {name for name in space.names if not isinstance((space.domains or {}).get(name), Fixed)}
+    if not any(variable <= point.keys() <= set(space.names) for point in points):
+        return text + f"its parameters are {', '.join(sorted(points[0]))}; those here are {', '.join(space.names)}"
+    outside = []
+    for name, domain in (space.domains or {}).items():
+        values = [point[name] for point in points if name in point and not admits(domain, point[name])]
+        if values:
+            outside.append(f"{name} is outside in {len(values)}, such as {shown(values[0])}")
+    return text + "; ".join(outside[:5])
 
 
 def keep_earlier(run_dir: Path, trials: list[PastTrial]) -> None:
@@ -99,6 +152,11 @@ def _of_run(place: Path, loaded: LoadedSpec) -> Iterator[PastTrial]:
         for name in (*search.objectives, *search.constraints):
             if name not in results:
                 raise StoreError(f"{place}: that run has no {name!r}")
+        if results.directions and set(results.directions) != set(search.objectives):
+            raise StoreError(
+                f"{place}: the objectives of that run are {', '.join(results.directions)}, those of this search "
+                f"{', '.join(search.objectives) or 'none'}; expected the same"
+            )
         for name, direction in search.objectives.items():
             if results.directions.get(name, direction) != direction:
                 raise StoreError(

@@ -21,7 +21,7 @@ from mpiens.models.mechanisms import compile_mechanisms
 from mpiens.runtime import growth
 from mpiens.runtime.claim import check_idle, check_packed, claim, probe
 from mpiens.runtime.earlier import NAME as EARLIER_NAME
-from mpiens.runtime.earlier import earlier_trials, keep_earlier
+from mpiens.runtime.earlier import Earlier, earlier_trials, keep_earlier
 from mpiens.runtime.lock import RunLock
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, check_total, find_checkpoint
@@ -141,7 +141,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
     grid = growth.begin(loaded) if earlier is None else growth.go_on(loaded, run_dir, order.force)
     loaded, spec = grid.loaded, loaded.spec
     told = find_earlier(loaded, None if earlier is None else run_dir)
-    sampler, pruner = make_sampler(loaded, told), make_pruner(loaded)
+    sampler, pruner = make_sampler(loaded, told.trials), make_pruner(loaded)
     try:
         layout = plan(world_size, spec.groups.size, spec.store.writers, spec.groups.max_concurrent)
     except UsageError:
@@ -149,9 +149,11 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
             raise
         layout = plan(1)  # nothing is left to do, so that any number of ranks will do
     warnings = list(grid.warnings)
+    if any(fitting < found for _, fitting, found in told.counts):
+        warnings.append(f"search.from: {describe_told(loaded, told)}")
     if earlier is None:
         claim(run_dir, order.overwrite, lock)
-        keep_earlier(run_dir, told)
+        keep_earlier(run_dir, told.trials)
     else:
         warnings += earlier.warnings
         if not order.force:
@@ -161,7 +163,7 @@ def prepare(order: Order, world_size: int, lock: RunLock) -> Job:
             warnings += check_same(earlier.saved, loaded, run_dir, order.force, grid.is_known)
         probe(run_dir)
         if not (run_dir / EARLIER_NAME).exists():
-            keep_earlier(run_dir, told)
+            keep_earlier(run_dir, told.trials)
     setup = make_setup(loaded, layout, run_dir)
     config = DriverConfig(
         total=sampler.total,
@@ -192,7 +194,7 @@ def is_complete(run_dir: Path, earlier: Found | None, total: int) -> bool:
     return packed_size(run_dir) == total
 
 
-def find_earlier(loaded: LoadedSpec, run_dir: Path | None = None) -> list[PastTrial]:
+def find_earlier(loaded: LoadedSpec, run_dir: Path | None = None) -> Earlier:
     """Trials of earlier runs that the sampler is told.
 
     Raises:
@@ -204,6 +206,14 @@ def find_earlier(loaded: LoadedSpec, run_dir: Path | None = None) -> list[PastTr
         raise loaded.located(error) from error
 
 
+def describe_told(loaded: LoadedSpec, told: Earlier) -> str:
+    """How many trials of which run the sampler is told, in one line."""
+    parts = [f"{fitting} of {found} complete trials of {name}" for name, fitting, found in told.counts]
+    text = f"{', '.join(parts)} are told to {loaded.spec.search.algorithm}"
+    is_partial = any(fitting < found for _, fitting, found in told.counts)
+    return text + ("; the others are not in this space" if is_partial else "")
+
+
 def make_sampler(loaded: LoadedSpec, told: Sequence[PastTrial] | None = None) -> Sampler:
     """The spec's sampler; `told` are trials of earlier runs, None: they have yet to be found.
 
@@ -211,7 +221,9 @@ def make_sampler(loaded: LoadedSpec, told: Sequence[PastTrial] | None = None) ->
         SpecError: It does not fit the space; with file and line.
     """
     try:
-        return build_sampler(loaded.spec, loaded.space, loaded.folder, find_earlier(loaded) if told is None else told)
+        return build_sampler(
+            loaded.spec, loaded.space, loaded.folder, find_earlier(loaded).trials if told is None else told
+        )
     except SpecError as error:
         raise loaded.located(error) from error
 

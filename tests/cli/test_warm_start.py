@@ -133,7 +133,14 @@ def simulate(trial):
     [
         ({"from": "nowhere.run"}, ["search.from", "no such run or study"]),
         ({"from": ["nowhere.run"]}, ["search.from.0", "no such run or study"]),
-        ({"from": "before.run", "objectives": {"above": "minimize"}, "constraints": []}, []),
+        (
+            {"from": "before.run", "objectives": {"above": "minimize"}, "constraints": []},
+            ["search.from", "the objectives of that run are loss, those of this search above; expected the same"],
+        ),
+        (
+            {"from": "before.db", "objectives": {"speed": "minimize"}},
+            ["search.from", "the objectives of the study are loss, those of this search speed; expected the same"],
+        ),
         ({"from": "before.run", "objectives": {"speed": "minimize"}}, ["search.from", "that run has no 'speed'"]),
         ({"from": "before.run", "objectives": {"loss": "maximize"}}, ["search.from", "is to minimize 'loss'"]),
         ({"from": "broken.db"}, ["search.from", "cannot be read as an Optuna study"]),
@@ -146,6 +153,8 @@ def test_earlier_runs_that_cannot_be_used(
 ) -> None:
     shutil.copytree(earlier, tmp_path / "before.run")
     (tmp_path / "broken.db").write_text("not a database")
+    if search["from"] == "before.db":
+        completed(0, "export", earlier, "--to", "optuna", tmp_path / "before.db")
     done = mpiens(0, "validate", project(tmp_path, **search))
     assert done.returncode == (2 if words else 0), done.stderr
     assert all(word in done.stderr for word in words), done.stderr
@@ -158,3 +167,29 @@ def test_what_a_sampler_was_told_is_kept_again_when_a_run_goes_on(earlier: Path,
     (run_dir / "earlier.bin").unlink()
     completed(0, "resume", run_dir)
     assert (run_dir / "earlier.bin").read_bytes() == kept
+
+
+def test_trials_of_another_space_are_counted_and_none_is_an_error(earlier: Path, tmp_path: Path) -> None:
+    table = trials(earlier)
+    inside = sum(x <= 0.5 for number, x in enumerate(table["x"]) if number != 3)
+    assert 0 < inside < 13
+    spec, here = project(tmp_path, **{"from": str(earlier), "trials": 4}), "space.x={low: 0.0, high: 0.5}"
+    assert f"from      13 of 13 complete trials of {earlier} are told to tpe\n" in completed(0, "validate", spec)
+    said = f"{inside} of 13 complete trials of {earlier} are told to tpe; the others are not in this space"
+    assert f"from      {said}\n" in completed(0, "validate", spec, "--set", here)
+    done = mpiens(0, "run", spec, "--set", here)
+    assert done.returncode == 0
+    assert f"warning: search.from: {said}\n" in done.stdout + done.stderr
+    beyond = mpiens(0, "validate", spec, "--set", "space.x={low: 2.0, high: 3.0}")
+    assert beyond.returncode == 2
+    assert "search.from: " in beyond.stderr
+    assert "none of its 13 complete trials is in this space" in beyond.stderr
+    assert "x is outside in 13, such as 0." in beyond.stderr
+    other = mpiens(
+        0, "run", spec, "--set", "space={gain: {low: 0, high: 1}, delay: 2}", "--output", tmp_path / "new.run"
+    )
+    assert other.returncode == 2
+    assert "its parameters are kind, n, shape, x; those here are gain, delay" in other.stderr
+    assert not (tmp_path / "new.run").exists()
+    fixed = completed(0, "validate", spec, "--set", "space.more=2")
+    assert "from      13 of 13 " in fixed, "what has one value need not have been a parameter"

@@ -143,7 +143,7 @@ def test_what_optuna_warns_of_is_not_on_the_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("earlier", "words"),
     [
-        ("model.py", "model.py: not a file of results; expected a run directory or its results.h5"),
+        ("model.py", "its results.h5; an Optuna study's name ends in .db or .sqlite or"),
         (".", "no results.h5 in this folder; expected the directory of a run"),
         ("spec.db", "cannot be read as an Optuna study"),
         ("none.run", "no such run or study"),

@@ -115,7 +115,7 @@ def read_study(
     """Points and values of the complete trials of the one study in an SQLite file.
 
     Raises:
-        StoreError: It cannot be read, has another number of objectives or directions, or trials lack constraints.
+        StoreError: It cannot be read, has other objectives or directions, or trials lack constraints.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     url = f"sqlite:///{path}"
@@ -125,25 +125,34 @@ def read_study(
             raise StoreError(f"{path}: expected one study, found {len(names)}")
         study = optuna.load_study(study_name=names[0], storage=url)
         found = [direction.name.lower() for direction in study.directions]
+        objectives = study.metric_names or list(directions)
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     except StoreError:
         raise
     except Exception as error:
         raise StoreError(f"{path}: cannot be read as an Optuna study: {str(error).splitlines()[0]}") from error
+    if set(objectives) != set(directions):
+        raise StoreError(
+            f"{path}: the objectives of the study are {', '.join(objectives)}, those of this search "
+            f"{', '.join(directions)}; expected the same"
+        )
+    order = [objectives.index(name) for name in directions] if len(found) == len(directions) else range(len(found))
+    found = [found[position] for position in order]
     if found != list(directions.values()):
         raise StoreError(f"{path}: the study is to {', '.join(found)}; this search to {', '.join(directions.values())}")
     for trial in trials:
         limits = tuple(trial.constraints.values())
         if len(limits) != len(constraints):
             raise StoreError(f"{path}: trial {trial.number} has {len(limits)} constraints, expected {len(constraints)}")
-        yield _restored(trial.params, space), (*trial.values, *limits)
+        yield _restored(trial.params, space), (*(trial.values[position] for position in order), *limits)
 
 
 def _restored(params: Mapping[str, Any], space: Space) -> Params:
     point = dict(params)
     for name, domain in (space.domains or {}).items():
         if isinstance(domain, Fixed):
-            point[name] = domain.value
+            if name in point and point[name] == _plain(domain.value):
+                point[name] = domain.value
         elif isinstance(domain, Choices) and not isinstance(domain.values, range) and name in point:
             coded = {_plain(value): value for value in domain.values if isinstance(value, list)}
             value = point[name]
