@@ -64,7 +64,7 @@ def _shuffled(plan: Plan, place: Place) -> Sampler:
 def _custom(plan: Plan, place: Place) -> Sampler:
     from mpiens.samplers.custom import CustomSampler
 
-    return CustomSampler(plan, plan.algorithm, place.spec.space, place.space.names, place.folder)
+    return CustomSampler(plan, plan.algorithm, place.spec.space, place.space, place.folder)
 
 
 _CLASSES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,11 @@ from mpiens.reports import Report
 from mpiens.samplers.adaptive import AdaptiveSampler, NoMorePoints
 from mpiens.samplers.base import FinishedTrial, Plan
 from mpiens.samplers.own_code import called, check_keywords, load_class
-from mpiens.space.values import nearest, shown
+from mpiens.space import Fixed, Space
+from mpiens.space.membership import misfit
+from mpiens.space.values import shown
+
+_EXPECTED = "expected a list of so many mappings of parameters to values, or fewer when there are no more"
 
 
 class ToldTrial(NamedTuple):
@@ -45,8 +49,8 @@ class CustomSampler(AdaptiveSampler):
     Args:
         plan: What all samplers are told.
         target: ``path.py:Class`` or ``package.module:Class``.
-        space: The spec's `space`.
-        names: All parameters.
+        tree: The spec's `space`, as it stands there.
+        space: What it means.
         folder: Folder that a path is relative to.
 
     Raises:
@@ -55,11 +59,12 @@ class CustomSampler(AdaptiveSampler):
 
     replays = True
 
-    def __init__(self, plan: Plan, target: str, space: Mapping[str, Any], names: tuple[str, ...], folder: Path) -> None:
+    def __init__(self, plan: Plan, target: str, tree: Mapping[str, Any], space: Space, folder: Path) -> None:
         super().__init__(plan)
         self._target = target
         self._folder = folder
-        self._names = names
+        self._space = space
+        self._fixed = {name: d.value for name, d in (space.domains or {}).items() if isinstance(d, Fixed)}
         kind = load_class(target, folder)
         for method in ("ask", "tell"):
             if not callable(getattr(kind, method, None)):
@@ -72,7 +77,7 @@ class CustomSampler(AdaptiveSampler):
             self._sampler = called(
                 f"{target}(space, seed, **options)",
                 folder,
-                lambda: kind(dict(space), plan.seed & 0xFFFFFFFF, **plan.options),
+                lambda: kind(dict(tree), plan.seed & 0xFFFFFFFF, **plan.options),
             )
         except MpiensError as error:
             raise SpecError(str(error), key="search.algorithm") from error.__cause__
@@ -86,11 +91,14 @@ class CustomSampler(AdaptiveSampler):
         if not self._ready:
             self._pass_on()
             wanted = min(self.plan.batch or 1, self.total - number)
-            # What it returns may be a generator, of which each step is its own code too.
-            asked = called(f"{self._target}: ask({wanted})", self._folder, lambda: list(self._sampler.ask(wanted)))
-            self._ready = [self._checked(point) for point in asked]
+            what = f"{self._target}: ask({wanted})"
+            given = called(what, self._folder, lambda: self._sampler.ask(wanted))
+            if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+                raise MpiensError(f"{what} returned {_described(given)}; {_EXPECTED}")
+            # It may be a generator, of which each step is its own code too.
+            self._ready = [self._checked(point, what) for point in called(what, self._folder, lambda: list(given))]
             if len(self._ready) > wanted:
-                raise MpiensError(f"{self._target}: ask({wanted}) returned {len(self._ready)} points")
+                raise MpiensError(f"{what} returned {len(self._ready)} points; {_EXPECTED}")
         if not self._ready:
             raise NoMorePoints
         self._points[number] = self._ready.pop(0)
@@ -98,7 +106,7 @@ class CustomSampler(AdaptiveSampler):
 
     def adopt(self, number: int, params: Params) -> None:
         """A point that somebody else has chosen is being tried."""
-        if params.keys() == set(self._names):
+        if params.keys() == set(self._space.names):
             self._points[number] = params
 
     def learn(self, trial: FinishedTrial) -> None:
@@ -118,20 +126,22 @@ class CustomSampler(AdaptiveSampler):
             numbers = ", ".join(str(trial.number) for trial in told[:5]) + (", ..." if len(told) > 5 else "")
             called(f"{self._target}: tell(trials {numbers})", self._folder, lambda: self._sampler.tell(told))
 
-    def _checked(self, point: Any) -> Params:
+    def _checked(self, point: Any, what: str) -> Params:
         if not isinstance(point, Mapping):
-            raise MpiensError(f"{self._target}: ask returned {type(point).__name__}, expected mappings of parameters")
-        for name in self._names:
-            if name not in point:
-                raise MpiensError(f"{self._target}: a point of ask lacks the parameter {name!r}")
-        for name in point:
-            if name not in self._names:
-                raise MpiensError(f"{self._target}: {name!r} is no parameter of the space{nearest(name, self._names)}")
+            raise MpiensError(f"{what} returned a list with {_described(point)} in it; {_EXPECTED}")
         plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in point.items()}
         for name, value in plain.items():
             if not _is_data(value):
                 raise MpiensError(f"{self._target}: ask gave {name!r} a value that is no plain data: {shown(value)}")
-        return plain
+        found = misfit(plain, self._space)
+        if found is not None:
+            name, problem = found
+            raise MpiensError(f"{what} returned {shown(plain)}: " + (problem if name is None else f"{name}: {problem}"))
+        return self._fixed | plain
+
+
+def _described(value: Any) -> str:
+    return "nothing" if value is None else f"{shown(value)} ({type(value).__name__})"
 
 
 def _is_data(value: Any) -> bool:

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mpiens.errors import MpiensError, SpecError
 from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
 from mpiens.samplers.own_code import called, check_keywords, load_class
 from mpiens.samplers.window import Window
+from mpiens.space.values import shown
 from mpiens.trial import TrialState
 
 MOST_SHOWN = 1000
@@ -67,19 +70,38 @@ class CustomPruner:
         self._window = Window(MOST_SHOWN, 0, 0)
         self._others: dict[int, OtherTrial] = {}
         self._running: dict[int, tuple[int, list[Report]]] = {}
+        self._failure: MpiensError | None = None
 
     def judge(self, number: int, attempt: int, reports: Sequence[Report]) -> bool:
         """Should this trial be given up?"""
+        try:
+            return self._ask(number, attempt, reports)
+        except MpiensError as error:
+            self._failure = error
+            raise
+
+    def _ask(self, number: int, attempt: int, reports: Sequence[Report]) -> bool:
         known = self._running.get(number)
         if known is None or known[0] != attempt:
             known = self._running[number] = (attempt, [])
         known[1].extend(reports)
         what = f"{self._target}: should_prune(reports of trial {number}, others)"
         judge, others = self._pruner.should_prune, list(self._others.values())
-        return called(what, self._folder, lambda: bool(judge(list(known[1]), others)))
+        answer = called(what, self._folder, lambda: judge(list(known[1]), others))
+        if not isinstance(answer, bool | np.bool_):
+            found = "nothing" if answer is None else f"{shown(answer)} ({type(answer).__name__})"
+            raise MpiensError(f"{what} returned {found}; expected True or False")
+        return bool(answer)
 
     def learn(self, trials: Sequence[FinishedTrial]) -> None:
-        """These have ended."""
+        """These have ended.
+
+        Raises:
+            MpiensError: The class has failed before. In one process the model asks it, which takes that for an error of
+                its own.
+        """
+        if self._failure is not None:
+            raise self._failure
         for trial in trials:
             self._running.pop(trial.number, None)
             if trial.reports and trial.state is not TrialState.FAIL:

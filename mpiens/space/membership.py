@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mpiens.space.domains import Choices, Domain, Fixed, Range
-from mpiens.space.values import is_number
+from mpiens.space.space import Space
+from mpiens.space.values import is_number, nearest, shown
+
+
+def misfit(point: Mapping[str, Any], space: Space) -> tuple[str | None, str] | None:
+    """What keeps a point out of a space; None: nothing does.
+
+    Parameters with one value only may be left out. Of an expression's points only the names are looked at.
+
+    Returns:
+        The parameter that is wrong, None where one is missing, and what is wrong.
+    """
+    for name in point:
+        if name not in space.names:
+            return name, f"no parameter of the space{nearest(name, space.names)}"
+    domains = space.domains or {}
+    for name in space.names:
+        if name not in point:
+            if not isinstance(domains.get(name), Fixed):
+                return None, f"the parameter {name!r} is missing"
+        elif name in domains and not admits(domains[name], point[name]):
+            return name, f"{shown(point[name])} is not in the space"
+    return None
 
 
 def admits(domain: Domain, value: object) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mpiens.errors import SpecError
-from mpiens.space import Fixed, Space
-from mpiens.space.membership import admits
-from mpiens.space.values import nearest, shown
+from mpiens.space import Space
+from mpiens.space.membership import misfit
 from mpiens.spec.algorithms import (
     GRIDS,
     WITHOUT_DIRECTION,
@@ -121,16 +120,10 @@ def _check_start(spec: Spec, space: Space) -> None:
     if search.trials is not None and len(search.start) > search.trials:
         raise SpecError(f"{len(search.start)} points, but only {search.trials} trials", key="search.start")
     for index, point in enumerate(search.start):
-        for name in point:
-            if name not in space.names:
-                raise SpecError(
-                    f"no parameter of the space{nearest(name, space.names)}", key=f"search.start.{index}.{name}"
-                )
-        for name, domain in (space.domains or {}).items():
-            if name not in point and not isinstance(domain, Fixed):
-                raise SpecError(f"the parameter {name!r} is missing", key=f"search.start.{index}")
-            if name in point and not admits(domain, point[name]):
-                raise SpecError(f"{shown(point[name])} is not in the space", key=f"search.start.{index}.{name}")
+        found = misfit(point, space)
+        if found is not None:
+            name, problem = found
+            raise SpecError(problem, key=f"search.start.{index}" + ("" if name is None else f".{name}"))
 
 
 def _check_model(spec: Spec, space: Space) -> None:

@@ -254,7 +254,8 @@ def test_a_space_of_fixed_values_is_refused_where_a_library_cannot_take_it(algor
 
 def test_a_sampler_of_ones_own_must_give_plain_data() -> None:
     def given(value: Any) -> Any:
-        case = Case("own_sampler.py:Given", {"options": {"value": value}}, space={"x": {"low": 0.0, "high": 1.0}})
+        space = {"x": [0.5, [1.0, 2.0]]}
+        case = Case("own_sampler.py:Given", {"options": {"value": value}}, space=space)
         return make(case).ask(1)[0]["x"]
 
     assert given(np.float64(0.5)) == 0.5

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mpiens.errors import MpiensError
+from mpiens.samplers import Plan
+from mpiens.samplers.custom import CustomSampler
+from mpiens.samplers.custom_pruner import CustomPruner
+from mpiens.space import parse_space
 from project import mpiens, trials, write_project
 
 MODEL = """
@@ -131,3 +138,81 @@ def test_a_file_that_ends_the_interpreter_when_it_is_imported(target: str, tmp_p
     assert done.returncode == 2
     assert "search.algorithm: own" in done.stderr
     assert "cannot be imported: own.py:1: SystemExit: 4" in done.stderr
+
+
+ANSWERS = """
+class Sampler:
+    def __init__(self, space, seed, answer=None):
+        self.answer = answer
+
+    def ask(self, n):
+        return self.answer
+
+    def tell(self, trials):
+        pass
+
+
+class Pruner:
+    def __init__(self, direction, answer=None):
+        self.answer = answer
+
+    def should_prune(self, reports, others):
+        return self.answer
+"""
+LISTS = "; expected a list of so many mappings of parameters to values, or fewer when there are no more"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "returned nothing" + LISTS),
+        ({"x": 0.5}, "returned {'x': 0.5} (dict)" + LISTS),
+        (0.5, "returned 0.5 (float)" + LISTS),
+        ([0.5], "returned a list with 0.5 (float) in it" + LISTS),
+        ([{"x": 0.5}] * 2, "returned 2 points" + LISTS),
+        ([{}], "returned {}: the parameter 'x' is missing"),
+        ([{"x": 0.5, "xx": 1}], "returned {'x': 0.5, 'xx': 1}: xx: no parameter of the space; did you mean 'x'?"),
+        ([{"x": 1.5}], "returned {'x': 1.5}: x: 1.5 is not in the space"),
+        ([{"x": "a"}], "returned {'x': 'a'}: x: 'a' is not in the space"),
+    ],
+)
+def test_what_a_sampler_must_not_return(answer: object, words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(ANSWERS)
+    space = parse_space({"x": {"low": 0.0, "high": 1.0}, "y": 3}, tmp_path)
+    plan = Plan("own.py:Sampler", 4, 1, ("minimize",), options={"answer": answer})
+    sampler = CustomSampler(plan, plan.algorithm, {}, space, tmp_path)
+    with pytest.raises(MpiensError) as caught:
+        sampler.ask(1)
+    assert str(caught.value) == f"own.py:Sampler: ask(1) {words}"
+
+
+def test_a_sampler_may_leave_out_what_has_one_value(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(ANSWERS)
+    plan = Plan("own.py:Sampler", 4, 1, ("minimize",), options={"answer": [{"x": 1.0}]})
+    space = parse_space({"x": {"low": 0.0, "high": 1.0}, "y": 3}, tmp_path)
+    assert CustomSampler(plan, plan.algorithm, {}, space, tmp_path).ask(1) == [{"x": 1.0, "y": 3}]
+
+
+@pytest.mark.parametrize(("answer", "words"), [("no", "'no' (str)"), (None, "nothing"), (0, "0 (int)")])
+def test_what_a_pruner_must_not_return(answer: object, words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(ANSWERS)
+    pruner = CustomPruner({"name": "own.py:Pruner", "answer": answer}, "minimize", tmp_path)
+    with pytest.raises(MpiensError) as caught:
+        pruner.judge(2, 1, [(1, 0.5)])
+    assert str(caught.value) == (
+        f"own.py:Pruner: should_prune(reports of trial 2, others) returned {words}; expected True or False"
+    )
+    for verdict in (True, np.False_):
+        pruner = CustomPruner({"name": "own.py:Pruner", "answer": verdict}, "minimize", tmp_path)
+        assert pruner.judge(2, 1, [(1, 0.5)]) is bool(verdict)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_an_answer_of_the_wrong_kind_ends_the_run(ranks: int, tmp_path: Path) -> None:
+    spec = _project(tmp_path, pruner={"name": "own.py:Pruner", "answer": "no"})
+    (tmp_path / "own.py").write_text(ANSWERS)
+    done = mpiens(ranks, "run", spec)
+    assert done.returncode == 1
+    said = r"should_prune\(reports of trial \d, others\) returned 'no' \(str\); expected True or False$"
+    assert re.search(r"^mpiens: own.py:Pruner: " + said, done.stderr, re.MULTILINE), done.stderr
