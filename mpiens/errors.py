@@ -107,6 +107,10 @@ class TrialPruned(MpiensError):
         return "the trial is pruned"
 
 
+class SearchError(MpiensError):
+    """The sampler or the pruner has failed; a restart would end in the same way."""
+
+
 class StoreError(MpiensError):
     """Results cannot be written or read."""
 

@@ -151,7 +151,7 @@ class Supervisor:
             final = self._verdict(state, is_fresh, status)
             reached = read_progress(charge.run_dir, charge.objectives)
             gained = reached.is_beyond(progress)
-            if final is not None and not (final == EXIT_FAILED and gained):
+            if final is not None and (final != EXIT_FAILED or not gained or (is_fresh and state.get("is_final"))):
                 return final
             what = self._story(status, time.time() - begun.start_s, state if is_fresh else {}, reached)
             if self._signals and not is_fresh and not reached.finished:

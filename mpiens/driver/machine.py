@@ -363,6 +363,11 @@ class Driver:
                 self._leave_running()
             self._shut_down(Shutdown("stopped", self.stopping.reason), actions)
 
+    def leave(self) -> None:
+        """The run ends here, for a cause of its own; what runs is left."""
+        self._leave_running()
+        self.phase = Phase.STOPPED
+
     def _leave_running(self) -> None:
         """Attempts that are left at the end are no attempts: their trials run again, as if they had not been sent."""
         for number in self._roster.recall():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mpiens.environment import SUPERVISED
-from mpiens.errors import MpiensError, UsageError
+from mpiens.errors import MpiensError, SearchError, UsageError
 from mpiens.processes import is_alive
 from mpiens.runtime.lifesign import STATUS_NAME, age_s
 from mpiens.runtime.lock import is_held
@@ -59,11 +59,11 @@ class StatusFile:
 
     def failed(self, error: MpiensError, last: Snapshot) -> None:
         """Write why the run cannot go on."""
-        self._write(last, str(error))
+        self._write(last, str(error), isinstance(error, SearchError))
 
-    def _write(self, snapshot: Snapshot, reason: str = "") -> None:
+    def _write(self, snapshot: Snapshot, reason: str = "", is_final: bool = False) -> None:
         self._written_s = time.monotonic()
-        text = json.dumps(with_checksum(_plain(snapshot, reason)), indent=1) + "\n"
+        text = json.dumps(with_checksum(_plain(snapshot, reason) | {"is_final": is_final}), indent=1) + "\n"
         # A display must not end a run; whatever is wrong with the disk, the store will say it.
         with contextlib.suppress(OSError):
             write_whole(snapshot.run_dir / STATUS_NAME, text, is_durable=False)

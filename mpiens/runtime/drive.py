@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from mpiens.driver.events import (
     Stored,
     Tick,
 )
-from mpiens.errors import MpiensError, StoreError
+from mpiens.errors import MpiensError, SearchError, StoreError, WaitTimeout
 from mpiens.messages import Alive, Assign, Message, Result, Verdict
 from mpiens.messages import Hurry as HurryUp
 from mpiens.record import TrialRecord, encode
@@ -115,8 +116,17 @@ class Drive:
             self._observer.failed(failure, self._gauge.snapshot("failed"))
             raise failure from error
         except MpiensError as error:
+            if not isinstance(error, (StoreError, WaitTimeout)):
+                self._save()
             self._observer.failed(error, self._gauge.snapshot("failed"))
             raise
+
+    def _save(self) -> None:
+        """Leave a run that can be read, and gone on with: its running trials are not to blame for its end."""
+        with contextlib.suppress(MpiensError, OSError):
+            self._driver.leave()
+            self._archive.finish("stopped", self._between(), 0)
+            self._logbook.finish(self._driver, False, self._between())
 
     def _run(self) -> Ending:
         for warning in self._job.layout.warnings:
@@ -222,7 +232,7 @@ class Drive:
         except MpiensError:
             raise
         except Exception as error:
-            raise MpiensError(f"the sampler failed while choosing a point: {type(error).__name__}: {error}") from error
+            raise SearchError(f"the sampler failed while choosing a point: {type(error).__name__}: {error}") from error
         self._logbook.asked(points)
         return Asked(points)
 
@@ -262,7 +272,7 @@ class Drive:
         except MpiensError:
             raise
         except Exception as error:
-            raise MpiensError(f"the sampler failed while being told: {type(error).__name__}: {error}") from error
+            raise SearchError(f"the sampler failed while being told: {type(error).__name__}: {error}") from error
         if self._job.pruner is not None:
             self._job.pruner.learn(action.trials)
 
@@ -282,8 +292,8 @@ class Drive:
     def _note_end(self, action: EndRun) -> None:
         self._end = action
 
-    def _finish(self, end: EndRun) -> Ending:
-        states: dict[str, RunState] = {"complete": "complete", "stopped": "stopped", "failed": "stopped"}
+    def _between(self) -> Callable[[], None]:
+        """To be called while files are written: that may take longer than the ranks wait for a word."""
         said_s = time.monotonic()
 
         def between() -> None:
@@ -292,7 +302,11 @@ class Drive:
                 said_s = now_s
                 self._say_alive(now_s)
 
-        # To pack a large run, or a disk, may take longer than the ranks wait for a word.
+        return between
+
+    def _finish(self, end: EndRun) -> Ending:
+        states: dict[str, RunState] = {"complete": "complete", "stopped": "stopped", "failed": "stopped"}
+        between = self._between()
         for note in self._archive.finish(states[end.outcome], between, self._driver.tally.done):
             self._observer.noted(note)
         self._logbook.finish(self._driver, end.outcome == "complete", between)

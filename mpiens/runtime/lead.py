@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from mpiens import guard
@@ -224,6 +225,22 @@ def _await_leaving(world: World, staying: set[int], end_s: float, others: Collec
             staying.discard(envelope.message.rank)
 
 
+class _OfDriver(BaseException):
+    """An error of the driver on its way through a model, which would take it for its own."""
+
+    def __init__(self, error: MpiensError | OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextlib.contextmanager
+def _passing_models() -> Iterator[None]:
+    try:
+        yield
+    except (MpiensError, OSError) as error:
+        raise _OfDriver(error) from error
+
+
 def _run_serially(
     world: World,
     job: Job,
@@ -244,15 +261,18 @@ def _run_serially(
         drive = Drive(job, OwnArchive(store), *begin, transport, observer, signals)
 
         def work() -> bool:
-            with signals.interrupting():
-                return root.work()
+            try:
+                with signals.interrupting():
+                    return root.work()
+            except _OfDriver as passed:
+                raise passed.error from None
 
         def listen() -> None:
-            with signals.waiting():
+            with signals.waiting(), _passing_models():
                 drive.beat()
 
         def hear(message: Message) -> None:
-            with signals.waiting():
+            with signals.waiting(), _passing_models():
                 drive.hear(message)
 
         # Nothing but signals and threads reaches this rank while a trial runs.

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from mpiens.blame import describe_exception
-from mpiens.errors import MpiensError, SpecError
+from mpiens.errors import SearchError, SpecError
 from mpiens.samplers.options import arguments, check_options
 from mpiens.samplers.signatures import check_values
 from mpiens.space.values import nearest
@@ -49,7 +49,7 @@ def called(what: str, folder: Path, call: Callable[[], _T]) -> _T:
         call: Calls it.
 
     Raises:
-        MpiensError: It has raised something, be it SystemExit or KeyboardInterrupt; nothing of that may end rank 0, on
+        SearchError: It has raised something, be it SystemExit or KeyboardInterrupt; nothing of that may end rank 0, on
             which all others wait.
     """
     try:
@@ -57,7 +57,7 @@ def called(what: str, folder: Path, call: Callable[[], _T]) -> _T:
     except BaseException as error:
         if _is_signal(error):
             raise
-        raise MpiensError(f"{what} failed: {describe_exception(error, str(folder))}") from error
+        raise SearchError(f"{what} failed: {describe_exception(error, str(folder))}") from error
 
 
 def _is_signal(error: BaseException) -> bool:

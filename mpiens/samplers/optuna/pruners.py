@@ -28,7 +28,7 @@ from optuna.pruners import (
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from mpiens.errors import MpiensError, SpecError
+from mpiens.errors import SearchError, SpecError
 from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
 from mpiens.samplers.options import arguments, check_options
@@ -158,7 +158,7 @@ class OptunaPruner:
                 return bool(self._pruner.prune(self._study, running.held))
         except Exception as error:
             number, text = running.held.number, f"{type(error).__name__}: {error}"
-            raise MpiensError(f"the pruner failed while judging trial {number}: {text}") from error
+            raise SearchError(f"the pruner failed while judging trial {number}: {text}") from error
 
 
 def _make(asked: Mapping[str, Any], key: str = "search.pruner") -> BasePruner:
