@@ -26,11 +26,13 @@ def at_work(unfinished: Mapping[int, Sent]) -> list[int]:
     return list(first.values())
 
 
-def charge(unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Kills) -> tuple[dict[int, str], bool]:
+def charge(
+    unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Kills, has_said_why: bool = False
+) -> tuple[dict[int, str], bool]:
     """Trials that pay for the end of the process before, with what is known of it; and if they are known to be guilty.
 
     They are where the process is known to have died in them, or where no other trial had been sent. Otherwise each
-    that was at work pays, and no trial fails for it.
+    that was at work pays, and no trial fails for it. None does where rank 0 has ended the run itself, and said why.
     """
     found: list[tuple[int, int, str]] = [(number, attempt, "") for number, attempt in kills]
     found += [(death.trial, death.attempt, str(death)) for death in deaths if death.trial is not None]
@@ -39,7 +41,7 @@ def charge(unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Kills
         trial = unfinished.get(number)
         if trial is not None and trial.group >= 0 and trial.attempt == attempt:
             named[number] = cause
-    if deaths or named:
+    if deaths or named or has_said_why:
         return named, True
     is_alone = sum(sent.group >= 0 for sent in unfinished.values()) == 1
     return dict.fromkeys(at_work(unfinished), ""), is_alone
@@ -52,7 +54,12 @@ def cost(unfinished: Mapping[int, Sent], deaths: Sequence[Death], kills: Kills) 
 
 
 def pending(
-    unfinished: Mapping[int, Sent], numbers: Iterable[int], max_attempts: int, deaths: Sequence[Death], kills: Kills
+    unfinished: Mapping[int, Sent],
+    numbers: Iterable[int],
+    max_attempts: int,
+    deaths: Sequence[Death],
+    kills: Kills,
+    has_said_why: bool = False,
 ) -> list[Pending]:
     """What a new driver must know of unfinished trials.
 
@@ -62,8 +69,9 @@ def pending(
         max_attempts: More own attempts than that count as so many, because the limit was lowered.
         deaths: How ranks were killed when the process before ended, as far as that is known.
         kills: Attempts that are known to have ended their process.
+        has_said_why: Rank 0 has ended the run before itself.
     """
-    charged, is_known = charge(unfinished, deaths, kills)
+    charged, is_known = charge(unfinished, deaths, kills, has_said_why)
     found = []
     for number in numbers:
         sent = unfinished[number]

@@ -25,6 +25,7 @@ from mpiens.runlog import RunLog
 from mpiens.runtime.archive import OwnArchive
 from mpiens.runtime.drive import Drive
 from mpiens.runtime.growth import check_records, keep_forms
+from mpiens.runtime.lifesign import read_lifesign
 from mpiens.runtime.lock import RunLock
 from mpiens.runtime.logbook import Kept, Logbook
 from mpiens.runtime.observer import Ending, Observer, still
@@ -151,6 +152,7 @@ def _take_over(job: Job, store: FileStore, observer: Observer) -> tuple[Logbook,
     recovered = recover(
         *(ledger, store, job.sampler, job.driver.max_attempts, job.driver.goals, job.driver.batch, deaths, kills),
         pruner=job.pruner,
+        has_said_why=read_lifesign(job.run_dir).get("state") == "failed",
     )
     journalled = [warning for warning in store.warnings if warning not in said]  # what reading the records has shown
     for warning in (*journalled, *warnings, *recovered.warnings):

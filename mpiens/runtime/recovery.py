@@ -171,6 +171,7 @@ def recover(
     deaths: Sequence[Death] = (),
     kills: Kills = MappingProxyType({}),
     pruner: Pruner | None = None,
+    has_said_why: bool = False,
 ) -> Recovered:
     """Bring ledger, results and sampler together; the sampler is restored by it.
 
@@ -187,6 +188,7 @@ def recover(
         deaths: How ranks were killed when the process before ended, as far as that is known.
         kills: Causes of the attempts, by trial and attempt, that are known to have ended their process.
         pruner: New; None: there is none.
+        has_said_why: Rank 0 has ended the process before itself, for a cause that is none of the trials.
 
     Raises:
         UsageError: More trials have been asked for than the run is to have.
@@ -201,7 +203,7 @@ def recover(
     # In generations, results wait to be told; their trials have ended all the same.
     points = {number: sent for number, sent in ledger.open.items() if not recorded[number]}
     numbers = np.flatnonzero(~recorded).tolist()
-    waiting = pending(points, numbers, max_attempts, deaths, kills)
+    waiting = pending(points, numbers, max_attempts, deaths, kills, has_said_why)
     tally = _tally(outcomes, results, sampler.total, goals)
     for trial in waiting:
         failed = [attempt.error for attempt in attempts_in(trial.history)]

@@ -241,6 +241,8 @@ def test_only_the_trial_that_killed_pays() -> None:
     sent[6] = Sent(1, -1, {})
     # Nothing is known: the first of every group pays.
     assert charge(sent, [], {}) == ({0: "", 2: "", 4: ""}, False)
+    assert charge(sent, [], {}, has_said_why=True) == ({}, True)
+    assert charge(sent, [], {(5, 2): "timed out"}, has_said_why=True) == ({5: ""}, True)
     assert cost(sent, [], {}) == 10
     found, is_known = charge(sent, [death(1, 3, attempt=2)], {})
     assert (list(found), is_known) == ([3], True)
