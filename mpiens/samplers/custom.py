@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mpiens.errors import MpiensError, SpecError
+from mpiens.errors import MpiensError, SearchError, SpecError
 from mpiens.record import Params
 from mpiens.reports import Report
 from mpiens.samplers.adaptive import AdaptiveSampler, NoMorePoints
@@ -94,11 +94,11 @@ class CustomSampler(AdaptiveSampler):
             what = f"{self._target}: ask({wanted})"
             given = called(what, self._folder, lambda: self._sampler.ask(wanted))
             if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-                raise MpiensError(f"{what} returned {_described(given)}; {_EXPECTED}")
+                raise SearchError(f"{what} returned {_described(given)}; {_EXPECTED}")
             # It may be a generator, of which each step is its own code too.
             self._ready = [self._checked(point, what) for point in called(what, self._folder, lambda: list(given))]
             if len(self._ready) > wanted:
-                raise MpiensError(f"{what} returned {len(self._ready)} points; {_EXPECTED}")
+                raise SearchError(f"{what} returned {len(self._ready)} points; {_EXPECTED}")
         if not self._ready:
             raise NoMorePoints
         self._points[number] = self._ready.pop(0)
@@ -128,15 +128,15 @@ class CustomSampler(AdaptiveSampler):
 
     def _checked(self, point: Any, what: str) -> Params:
         if not isinstance(point, Mapping):
-            raise MpiensError(f"{what} returned a list with {_described(point)} in it; {_EXPECTED}")
+            raise SearchError(f"{what} returned a list with {_described(point)} in it; {_EXPECTED}")
         plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in point.items()}
         for name, value in plain.items():
             if not _is_data(value):
-                raise MpiensError(f"{self._target}: ask gave {name!r} a value that is no plain data: {shown(value)}")
+                raise SearchError(f"{self._target}: ask gave {name!r} a value that is no plain data: {shown(value)}")
         found = misfit(plain, self._space)
         if found is not None:
             name, problem = found
-            raise MpiensError(f"{what} returned {shown(plain)}: " + (problem if name is None else f"{name}: {problem}"))
+            raise SearchError(f"{what} returned {shown(plain)}: " + (problem if name is None else f"{name}: {problem}"))
         return self._fixed | plain
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mpiens.errors import MpiensError, SpecError
+from mpiens.errors import MpiensError, SearchError, SpecError
 from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
 from mpiens.samplers.own_code import called, check_keywords, load_class
@@ -70,17 +70,13 @@ class CustomPruner:
         self._window = Window(MOST_SHOWN, 0, 0)
         self._others: dict[int, OtherTrial] = {}
         self._running: dict[int, tuple[int, list[Report]]] = {}
-        self._failure: MpiensError | None = None
 
     def judge(self, number: int, attempt: int, reports: Sequence[Report]) -> bool:
-        """Should this trial be given up?"""
-        try:
-            return self._ask(number, attempt, reports)
-        except MpiensError as error:
-            self._failure = error
-            raise
+        """Should this trial be given up?
 
-    def _ask(self, number: int, attempt: int, reports: Sequence[Report]) -> bool:
+        Raises:
+            SearchError: The class fails, or does not say.
+        """
         known = self._running.get(number)
         if known is None or known[0] != attempt:
             known = self._running[number] = (attempt, [])
@@ -90,18 +86,11 @@ class CustomPruner:
         answer = called(what, self._folder, lambda: judge(list(known[1]), others))
         if not isinstance(answer, bool | np.bool_):
             found = "nothing" if answer is None else f"{shown(answer)} ({type(answer).__name__})"
-            raise MpiensError(f"{what} returned {found}; expected True or False")
+            raise SearchError(f"{what} returned {found}; expected True or False")
         return bool(answer)
 
     def learn(self, trials: Sequence[FinishedTrial]) -> None:
-        """These have ended.
-
-        Raises:
-            MpiensError: The class has failed before. In one process the model asks it, which takes that for an error of
-                its own.
-        """
-        if self._failure is not None:
-            raise self._failure
+        """These have ended."""
         for trial in trials:
             self._running.pop(trial.number, None)
             if trial.reports and trial.state is not TrialState.FAIL:
