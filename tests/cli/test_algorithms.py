@@ -28,7 +28,10 @@ class Walk:
     def ask(self, n):
         if self.best is None:
             return [{k: self.random.uniform(d["low"], d["high"]) for k, d in self.space.items()} for _ in range(n)]
-        return [{k: v + self.random.gauss(0, self.width) for k, v in self.best.params.items()} for _ in range(n)]
+        return [{k: self.near(v, self.space[k]) for k, v in self.best.params.items()} for _ in range(n)]
+
+    def near(self, value, domain):
+        return min(max(self.random.gauss(value, self.width), domain["low"]), domain["high"])
 
     def tell(self, trials):
         for trial in trials:
