@@ -100,13 +100,14 @@ def _list_missing(run_dir: Path, recorded: set[int], total: int) -> None:
     count = total - len(recorded)
     if count <= 0:
         return
-    click.echo(f"  missing   {count} of {words.count(total, 'trial')}")
-    shown = 0
-    for number, params in islice(missing_points(run_dir, recorded, total), _MOST_MISSING):
+    listed = list(islice(missing_points(run_dir, recorded, total), _MOST_MISSING))
+    unchosen = "" if listed else "; their points have not been chosen yet"
+    click.echo(f"  missing   {count} of {words.count(total, 'trial')}{unchosen}")
+    for number, params in listed:
         click.echo(f"    trial {number}: {words.params(params, 20)}")
-        shown += 1
-    if shown < count:
-        click.echo(f"    and {count - shown} more")
+    if listed and len(listed) < count:
+        unchosen = "" if len(listed) == _MOST_MISSING else ", whose points have not been chosen yet"
+        click.echo(f"    and {count - len(listed)} more{unchosen}")
 
 
 def _row(found: dict[str, Any]) -> tuple[str, ...]:

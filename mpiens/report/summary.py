@@ -54,6 +54,9 @@ def summarize(ending: Ending) -> str:
         lines.append(f"  go on     mpiens resume {shlex.quote(str(last.run_dir))}")
     if last.done and last.complete + last.pruned == 0:
         lines.append("  warning   no trial has succeeded: see failures above, and tracebacks in the log")
+    elif last.done and not last.complete:
+        causes = "pruned or failed" if last.done > last.pruned else "pruned"
+        lines.append(f"  warning   no trial has completed: all {last.done} that have ended were {causes}")
     return "\n".join(lines)
 
 

@@ -53,7 +53,7 @@ class HyperoptSampler(ObservingSampler):
         try:
             self.propose(0, np.full((25, self.cube.dimensions), 0.5), [float(i) for i in range(25)], np.zeros((0, 0)))
         except Exception as error:  # Hyperopt has no class of its own for them
-            raise refused(plan.algorithm, error) from error
+            raise refused(plan.algorithm, error, plan.options) from error
         self.begin()
 
     def propose(self, number: int, rows: np.ndarray, losses: Sequence[float], running: np.ndarray) -> Sequence[float]:  # noqa: ARG002

@@ -75,5 +75,5 @@ class LatinHypercubeSampler(NumberedSampler):
                 engine = qmc.LatinHypercube(self._cube.dimensions, seed=seed, **plan.options)
                 self._rows = engine.random(plan.total)
             except (ValueError, TypeError) as error:
-                raise refused(plan.algorithm, error) from error
+                raise refused(plan.algorithm, error, plan.options) from error
         super().__init__(plan.total, lambda number: self._cube.decode(self._rows[number].tolist()), plan.start)

@@ -78,7 +78,7 @@ class NevergradSampler(AdaptiveSampler):
         try:
             return registry[name](parametrization=space, budget=plan.total, num_workers=workers)
         except (ValueError, TypeError) as error:
-            raise refused(plan.algorithm, error) from error
+            raise refused(plan.algorithm, error, plan.options) from error
 
     def choose(self, number: int) -> Params:
         """The point with this number."""

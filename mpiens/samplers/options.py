@@ -11,6 +11,8 @@ from typing import Any
 from mpiens.errors import SpecError
 from mpiens.space.values import nearest, shown
 
+_SEEDS = ("seed", "random_state", "random_seed")
+
 
 def arguments(function: Callable[..., Any], without: Collection[str] = ()) -> list[str]:
     """Names of the keyword arguments that a function takes."""
@@ -30,6 +32,8 @@ def check_options(
     for name in options:
         if name not in known:
             hint = nearest(name, known) or f"; options: {', '.join(known) or 'none'}"
+            if name in _SEEDS and key == "search.options":
+                hint = ": its seed is made from `seed` of the spec, beside `name`"
             raise SpecError(f"{algorithm} has no such option{hint}", key=f"{key}.{name}")
 
 
@@ -85,6 +89,23 @@ def library(module: str, algorithm: str, extra: str) -> ModuleType:
         ) from error
 
 
-def refused(algorithm: str, error: Exception) -> SpecError:
-    """What is to be raised when the library refuses its options with `error`."""
-    return SpecError(f"{algorithm} refuses these options: {error}", key="search.options")
+def refused(
+    algorithm: str,
+    error: Exception,
+    options: Mapping[str, Any],
+    key: str = "search.options",
+    is_in_use: bool = False,
+) -> SpecError:
+    """What is to be raised when the library refuses these options with `error`.
+
+    Args:
+        algorithm: The sampler or pruner.
+        error: The library's own.
+        options: Those that were given; where there is one, it is to blame.
+        key: Where they stand in the spec.
+        is_in_use: The library has taken them, and failed when it used them.
+    """
+    given = ", ".join(f"{name}: {shown(value)}" for name, value in options.items())
+    verb, cause = ("cannot work with", f"{type(error).__name__}: {error}") if is_in_use else ("refuses", str(error))
+    place = f"{key}.{next(iter(options))}" if len(options) == 1 else key
+    return SpecError(f"{algorithm} {verb} these options{f' ({given})' if given else ''}: {cause}", key=place)

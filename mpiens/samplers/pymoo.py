@@ -88,7 +88,7 @@ class PymooSampler(AdaptiveSampler):
                 _rehearse(make(), len(plan.directions), len(plan.constraints))
             self._algorithm = make()
         except Exception as error:  # pymoo has no class of its own for them
-            raise refused(plan.algorithm, error) from error
+            raise refused(plan.algorithm, error, plan.options) from error
         self._population: Any = None
         self._places: dict[int, int] = {}
         self._given = 0

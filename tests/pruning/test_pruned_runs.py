@@ -251,3 +251,9 @@ def test_a_trial_in_a_process_of_its_own_may_give_itself_up(tmp_path: Path) -> N
 def test_what_cannot_be_pruned_is_refused(changes: dict[str, str], words: str, tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     assert words in refusal(spec, *(f"{key}={value}" for key, value in changes.items()))
+
+
+def test_the_summary_says_when_no_trial_has_completed(tmp_path: Path) -> None:
+    search = {"algorithm": "grid", "objectives": {"loss": "minimize"}, "pruner": {"name": "threshold", "upper": -1}}
+    said = completed(0, "run", write_project(tmp_path, CURVES, space={"x": [0.3, 0.4]}, search=search))
+    assert "  warning   no trial has completed: all 2 that have ended were pruned\n" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,12 @@ def test_status_of_a_sampler_lists_the_points_that_it_has_chosen(tmp_path: Path)
     run_dir = killed_at(2, project(tmp_path, space, search={"algorithm": "random", "trials": 4}))
     said = completed(0, "status", "-v", run_dir)
     done = len(list(unsealed_records(run_dir)))
-    assert f"  missing   {4 - done} of 4 trials\n" in said
+    listed = re.findall(r"^    trial \d: x=", said, re.MULTILINE)
+    rest = re.findall(r"^  missing   (\d) of 4 trials(; their points have not been chosen yet)?$", said, re.MULTILINE)
+    assert rest == [(str(4 - done), "" if listed else "; their points have not been chosen yet")]
+    more = 4 - done - len(listed)
+    assert (f"    and {more} more, whose points have not been chosen yet\n" in said) == bool(listed and more)
+    assert ("more" in said) == bool(listed and more)
     assert not (run_dir / "space.json").exists()
 
 

@@ -76,5 +76,5 @@ def make(algorithm: str, options: Mapping[str, Any], root_seed: int) -> Callable
     try:
         make_one(0)
     except (TypeError, ValueError) as error:
-        raise refused(algorithm, error) from error
+        raise refused(algorithm, error, options) from error
     return make_one

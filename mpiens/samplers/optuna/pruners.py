@@ -31,7 +31,7 @@ from optuna.trial import TrialState
 from mpiens.errors import SearchError, SpecError
 from mpiens.reports import Report
 from mpiens.samplers.base import FinishedTrial
-from mpiens.samplers.options import arguments, check_options
+from mpiens.samplers.options import arguments, check_options, refused
 from mpiens.samplers.optuna.storage import WindowStorage, make_trial
 from mpiens.samplers.signatures import check_values
 from mpiens.samplers.window import Window
@@ -183,7 +183,7 @@ def _make(asked: Mapping[str, Any], key: str = "search.pruner") -> BasePruner:
             warnings.simplefilter("ignore")
             return kind(**options)
     except Exception as error:
-        raise SpecError(f"{name} refuses these options: {error}", key=key) from error
+        raise refused(name, error, {option: asked[option] for option in options}, key) from error
 
 
 def _inner(asked: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
@@ -219,5 +219,5 @@ def _rehearse(asked: Mapping[str, Any]) -> None:
                     pruner.prune(study, trial)
             trial.state, trial.value = TrialState.COMPLETE, float(number)
     except Exception as error:
-        text = f"{asked['name']} cannot work with these options: {type(error).__name__}: {error}"
-        raise SpecError(text, key="search.pruner") from error
+        options = {option: value for option, value in asked.items() if option != "name"}
+        raise refused(asked["name"], error, options, "search.pruner", is_in_use=True) from error

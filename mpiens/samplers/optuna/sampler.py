@@ -26,7 +26,7 @@ from mpiens.errors import SpecError
 from mpiens.record import Params
 from mpiens.samplers.adaptive import AdaptiveSampler
 from mpiens.samplers.base import FinishedTrial, Plan
-from mpiens.samplers.options import check_options, library
+from mpiens.samplers.options import check_options, library, refused
 from mpiens.samplers.optuna.kinds import IDLE, KINDS, make
 from mpiens.samplers.optuna.rows import Rows
 from mpiens.samplers.optuna.space import OptunaSpace
@@ -302,5 +302,4 @@ def _rehearse(options: Mapping[str, Any], plan: Plan, space: OptunaSpace) -> Non
                 values = (float(number),) * len(plan.directions)
                 storage.add(_finished(held, FinishedTrial(number, OwnState.COMPLETE, values)))
     except Exception as error:
-        text = f"{plan.algorithm} cannot work with these options: {type(error).__name__}: {error}"
-        raise SpecError(text, key="search.options") from error
+        raise refused(plan.algorithm, error, plan.options, is_in_use=True) from error
