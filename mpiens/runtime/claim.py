@@ -18,6 +18,7 @@ RUN_FILES = (
     "earlier.bin",
     "origin.yaml",
     "results.h5",
+    "results.h5.sums",
     "checkpoint.h5",
     "checkpoint.previous.h5",
     "status.json",

@@ -1,4 +1,4 @@
-"""Copies of files' checksums in a folder of their own: they stand at a file's end, and go first where it is cut off.
+"""Copies of files' checksums in files of their own: they stand at a file's end, and go first where it is cut off.
 
 A copy is what stands behind the file's HDF5 data (`mpiens/store/checksums.py`), checksums of itself included. Nothing
 needs it as long as the file's own are there.
@@ -15,12 +15,14 @@ from mpiens.store.files import explaining, make_folder, remove, replacing, synci
 
 FOLDER = "checksums"
 _SEGMENTS = "segments"
+_SUFFIX = ".sums"
 
 
 def beside(path: Path) -> Path:
     """Where the copy of the checksums of this file of a run is."""
-    run_dir = path.parent.parent if path.parent.name == _SEGMENTS else path.parent
-    return run_dir / FOLDER / f"{path.name}.sums"
+    # Nobody shall count them among the segments.
+    folder = path.parent.parent / FOLDER if path.parent.name == _SEGMENTS else path.parent
+    return folder / f"{path.name}{_SUFFIX}"
 
 
 def writing_beside(path: Path, tail: bytes) -> Iterator[None]:
@@ -55,11 +57,9 @@ def remove_lone(run_dir: Path) -> None:
     Raises:
         OSError: The disk refuses.
     """
-    if not (run_dir / FOLDER).is_dir():
-        return
-    here = [path for folder in (run_dir, run_dir / _SEGMENTS) if folder.is_dir() for path in folder.iterdir()]
-    needed = {beside(path).name for path in here}
-    remove([path for path in (run_dir / FOLDER).iterdir() if path.name not in needed])
+    for folder, of in ((run_dir, run_dir), (run_dir / FOLDER, run_dir / _SEGMENTS)):
+        if folder.is_dir():
+            remove([path for path in folder.glob(f"*{_SUFFIX}") if not (of / path.stem).exists()])
 
 
 def rename_with(path: Path, new: Path) -> None:
@@ -70,6 +70,7 @@ def rename_with(path: Path, new: Path) -> None:
     """
     with explaining(path, "rename"):
         if beside(path).exists():
+            make_folder(beside(new).parent)
             rename(beside(path), beside(new))
         rename(path, new)
 
@@ -81,4 +82,5 @@ def copy_beside(path: Path, new: Path) -> None:
         OSError: The disk refuses.
     """
     if beside(path).exists():
+        make_folder(beside(new).parent)
         write_whole(beside(new), beside(path).read_bytes())

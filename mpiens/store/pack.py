@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.store.base import RunState
-from mpiens.store.beside import remove_with
+from mpiens.store.beside import FOLDER, remove_lone, remove_with
 from mpiens.store.checked import created, verify
 from mpiens.store.checksums import completing
 from mpiens.store.combine import Rows, copying_columns, in_segment_order, in_trial_order
@@ -88,7 +88,9 @@ def remove_packed(run_dir: Path) -> None:
         return
     with explaining(folder, "delete what results.h5 has replaced"):
         remove_with([path for path in folder.iterdir() if parse_name(path.name)])
+        remove_lone(run_dir)
         remove_empty(folder)
+        remove_empty(run_dir / FOLDER)
 
 
 def _filling(file: h5py.File, rows: Rows) -> Iterator[None]:

@@ -19,7 +19,7 @@ from mpiens.errors import StoreError
 from mpiens.record import Params, TrialRecord
 from mpiens.small_files import sync_folder
 from mpiens.store.base import RunState
-from mpiens.store.beside import beside, remove_lone, remove_with
+from mpiens.store.beside import FOLDER, beside, remove_lone, remove_with
 from mpiens.store.files import at_once, explaining, make_folder, remove, remove_empty, syncing
 from mpiens.store.gather import Gathered
 from mpiens.store.hdf5 import Facts
@@ -301,7 +301,7 @@ class FileStore:
                 remove_with(self._shelf.retired)  # before those that say that they are replaced
                 remove_with([segment.path for segment in self._shelf.segments])
                 remove_lone(self.run_dir)
-            for folder in (self.run_dir / "journal", self._shelf.folder):
+            for folder in (self.run_dir / "journal", self._shelf.folder, self.run_dir / FOLDER):
                 remove_empty(folder)
             sync_folder(self.run_dir)
         if not is_watched:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mpiens.store.unsealed import unsealed_records
+from mpiens.store.unsealed import recorded_numbers
 from project import completed, contents, mpiens, write_project
 from supervision import supervise
 
@@ -46,14 +46,14 @@ def test_a_failed_run_that_has_results_is_not_deleted_unasked(tmp_path: Path) ->
     assert "the licence has ended" in mpiens(0, "run", spec).stderr
     status = json.loads((run_dir / "status.json").read_text())
     assert status["state"] == "failed"
-    kept = {record.number for record in unsealed_records(run_dir)}
+    kept = recorded_numbers(run_dir)
     assert status["complete"] == len(kept) > 20
     for counted in (status["complete"], 0):  # a status may lag behind
         changed_status(run_dir, complete=counted)
         again = mpiens(0, "run", spec)
         assert again.returncode == 2
         assert "already holds a run" in again.stderr
-        assert {record.number for record in unsealed_records(run_dir)} == kept
+        assert recorded_numbers(run_dir) == kept
 
 
 def test_a_spec_is_valid_though_its_run_is_there(tmp_path: Path) -> None:

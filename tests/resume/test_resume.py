@@ -151,7 +151,7 @@ def test_a_complete_run_says_so_and_more_trials_go_on(tmp_path: Path) -> None:
     assert contents(run_dir) == contents(tmp_path / "at-once")
     assert {path.name for path in run_dir.iterdir()} == {
         *("results.h5", "status.json", "run.log", "checkpoint.h5", "checkpoint.previous.h5", "origin.yaml"),
-        "checksums",
+        "results.h5.sums",
     }
 
 

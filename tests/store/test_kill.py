@@ -108,7 +108,7 @@ def _check_goes_on(open_store: Maker, run_dir: Path, more: list[bytes], acknowle
     assert not found or results["label"].tolist() == [f"t{n}" for n in found], when
     with h5py.File(run_dir / "results.h5") as file:
         assert file["trials/seed"][()].tolist() == [2**32 - 1 - number for number in found], when
-    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}, when
+    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "results.h5.sums"}, when
 
 
 def test_long_runs_have_few_segments(

@@ -112,7 +112,7 @@ def test_packing_shows_what_the_master_showed(open_store: Maker, run_dir: Path, 
     for name, values in tables[1].items():
         for a, b in zip(values, after[name], strict=True):
             np.testing.assert_array_equal(a, b)
-    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
+    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "results.h5.sums"}
 
 
 def test_how_trials_were_sealed_does_not_show(open_store: Maker, run_dir: Path, packed: Packed) -> None:
@@ -164,7 +164,7 @@ def test_a_complete_run_can_go_on(open_store: Maker, run_dir: Path, packed: Pack
         assert open_results(run_dir).state == "running"
         store.append([packed(number)])
         store.finish("complete")
-        assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
+        assert {path.name for path in run_dir.iterdir()} == {"results.h5", "results.h5.sums"}
     assert open_results(run_dir)["count"].tolist() == [1, 2, 3, 4]
 
 
@@ -259,7 +259,7 @@ def test_results_opened_before_the_end_stay_whole_as_long_as_they_are_open(
     assert packed_size(run_dir) == 6
     assert len(list((run_dir / "segments").iterdir())) == 6
     remove_packed(run_dir)
-    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
+    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "results.h5.sums"}
     assert len(open_results(run_dir)) == 6
 
 
@@ -282,7 +282,7 @@ def test_merged_segments_stay_as_long_as_somebody_shows_them(
         store.seal()
     assert len(list((run_dir / "segments").iterdir())) <= 6
     store.finish("complete")
-    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
+    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "results.h5.sums"}
 
 
 def test_results_whose_segments_are_gone_show_no_numbers_that_could_be_data(
@@ -368,7 +368,7 @@ def test_a_torn_tail_is_no_damage(open_store: Maker, run_dir: Path, packed: Pack
     assert store.numbers().tolist() == [1, 3]
     store.finish("complete")
     assert store.warnings == []
-    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
+    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "results.h5.sums"}
 
 
 def test_damaged_segments_and_results_are_named_and_the_rest_is_used(
@@ -414,7 +414,7 @@ def test_one_writer_takes_over_what_two_had(open_store: Maker, run_dir: Path, pa
     assert store.numbers().tolist() == [1, 2]
     store.finish("complete")
     assert open_results(run_dir)["count"].tolist() == [1, 2]
-    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "checksums"}
+    assert {path.name for path in run_dir.iterdir()} == {"results.h5", "results.h5.sums"}
 
 
 def test_the_number_of_writers_may_change_between_starts(
