@@ -199,7 +199,7 @@ class WriterRanks:
     def _look(self, ranks: Collection[int], now_s: float, phase: str) -> None:
         """Has one been silent for too long?"""
         # A job that was suspended, or a sampler that took its time, is no silence of theirs.
-        passed_s = min(now_s - self._looked_s, _LONGEST_GAP_S)
+        passed_s = max(0.0, min(now_s - self._looked_s, _LONGEST_GAP_S))
         self._looked_s = now_s
         for rank in ranks:
             self._silent_s[rank] += passed_s
