@@ -97,8 +97,6 @@ class Driver:
             Idle: lambda event, actions: None,  # noqa: ARG005 - time to ask ahead, which `_feed` does
         }
         self._suspicion = Suspicion(config.groups, config.max_attempts, config.attributes_deaths)
-        # Trials that have failed for good, and whose records are not known to be safe yet.
-        self._recording: set[int] = set()
         self._opening: list[Action] = []
         if start is not None:
             self._take_over(start)
@@ -163,7 +161,6 @@ class Driver:
             if past.has_failed(self.config.max_attempts):
                 trial.advance(TrialEvent.DISPATCHED)
                 error = past.cause or LOST.format(past.attempt)
-                self._recording.add(past.number)
                 self._opening.append(
                     RecordFailure(past.number, past.attempt, -1, past.params, 0.0, 0.0, error, past.history)
                 )
@@ -230,8 +227,6 @@ class Driver:
                 continue
             trial.advance(FINISHING[state])
             del live[number]
-            if state is TrialState.FAIL:
-                self._recording.discard(number)
             if is_suspicious:
                 self._suspicion.clear(number)
             count(result, trial.params, goals)
@@ -312,7 +307,6 @@ class Driver:
         if is_last:
             started_s, elapsed_s = failed.started_s or 0.0, failed.elapsed_s or 0.0
             about = (trial.number, trial.attempt, failed.group, trial.params, started_s, elapsed_s)
-            self._recording.add(trial.number)
             actions.append(RecordFailure(*about, failed.error, trial.history, reports))
             return
         trial.advance(TrialEvent.REQUEUED)
@@ -348,7 +342,7 @@ class Driver:
 
     def _end(self, actions: list[Action]) -> None:
         """Has the run ended?"""
-        if self._recording or any(isinstance(action, Ask) for action in actions):
+        if any(isinstance(action, (Ask, RecordFailure)) for action in actions):
             return
         if not self._supply.left and not self._live:
             self._shut_down(Shutdown("complete"), actions)

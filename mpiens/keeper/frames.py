@@ -12,6 +12,7 @@ import msgpack
 _HEAD = struct.Struct("<Q")
 HEAD_BYTES = _HEAD.size
 _PIECE = 1 << 20
+_TAKEN_BYTES = 1 << 16
 
 
 def write_frame(fd: int, value: Any) -> None:
@@ -41,6 +42,18 @@ def is_there(fd: int, timeout_s: float | None) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(None if timeout_s is None else 1000 * timeout_s))
+
+
+def take_in(fd: int, data: bytearray) -> int:
+    """Append some of what is there to read; how many bytes, 0 at the end, -1 when nothing is there yet."""
+    try:
+        found = os.read(fd, _TAKEN_BYTES)
+    except BlockingIOError:
+        return -1
+    except ConnectionResetError:
+        return 0
+    data += found
+    return len(found)
 
 
 def frame_bytes(data: bytes | bytearray) -> int:

@@ -7,9 +7,7 @@ import os
 import socket
 from typing import Any
 
-from mpiens.keeper.frames import HEAD_BYTES, frame_bytes, is_there, parse_frame, read_frame, write_frame
-
-_PIECE = 1 << 16
+from mpiens.keeper.frames import HEAD_BYTES, frame_bytes, is_there, parse_frame, read_frame, take_in, write_frame
 
 
 class Line:
@@ -27,14 +25,7 @@ class Line:
 
     def pump(self) -> int:
         """Take in some of what is there; how many bytes, 0 at the end, -1 when nothing is there yet."""
-        try:
-            data = os.read(self.fd, _PIECE)
-        except BlockingIOError:
-            return -1
-        except ConnectionResetError:
-            return 0
-        self._data += data
-        return len(data)
+        return take_in(self.fd, self._data)
 
     def asked(self) -> list[Any]:
         """Questions that have come in whole."""

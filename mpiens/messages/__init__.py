@@ -3,7 +3,7 @@
 ==============  =================  ==================================================================
 message         from -> to         meaning
 ==============  =================  ==================================================================
-Setup           driver -> all      how to run trials; the first message
+Setup           driver -> members  how to run trials; the first message
 Ready           root -> driver     the group is set up and takes trials
 SetupFailed     member -> driver   the group cannot be set up
 Assign          driver -> root     run these trials, in this order

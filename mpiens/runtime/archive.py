@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from mpiens.driver.events import Event, Failed, Stored
-from mpiens.errors import ProtocolError
-from mpiens.messages import Result, Results, Sealed, Written
-from mpiens.store.base import RunState, Store
+from mpiens.errors import ProtocolError, StoreError
+from mpiens.messages import Result, Results, Sealed, WriterFailed, Written
+from mpiens.store.base import SYNC_EVERY_S, RunState, Store
 
 
 class Archive(Protocol):
@@ -66,14 +66,17 @@ class Archive(Protocol):
         """As `mpiens.store.base.Store` has it."""
 
 
+def failure_of(message: WriterFailed) -> StoreError:
+    """What ends a run of which a rank cannot write any more."""
+    return StoreError(f"rank {message.rank} cannot write results: {message.error}")
+
+
 class OwnArchive:
     """Rank 0 writes everything itself.
 
     Args:
         store: Where to.
     """
-
-    _SYNC_EVERY_S = 1.0
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -112,7 +115,7 @@ class OwnArchive:
 
     def tick(self, now_s: float) -> None:
         """Sync, now and then."""
-        if now_s - self._synced_s >= self._SYNC_EVERY_S:
+        if now_s - self._synced_s >= SYNC_EVERY_S:
             self._synced_s = now_s
             self._store.sync()
 
@@ -123,8 +126,9 @@ class OwnArchive:
     def sealed(self, message: Sealed) -> None:
         """No other rank writes."""
 
-    def chores(self) -> None:
+    def chores(self) -> Iterator[None] | None:
         """Nothing."""
+        return None
 
     def finish(self, state: RunState, between: Callable[[], None], trials: int) -> Sequence[str]:
         """Of the store."""

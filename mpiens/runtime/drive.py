@@ -35,11 +35,10 @@ from mpiens.runtime.observer import Ending, Observer
 from mpiens.runtime.prepare import Job
 from mpiens.runtime.signals import StopSignals
 from mpiens.runtime.stops import Stops
-from mpiens.store.base import RunState
+from mpiens.store.base import SYNC_EVERY_S, RunState
 from mpiens.trial import TrialState, trial_seed
 
 TICK_S = 0.25
-_SYNC_EVERY_S = 1.0
 _ALIVE_EVERY_S = 60.0
 
 
@@ -175,7 +174,7 @@ class Drive:
 
     def _tick(self, now_s: float) -> Tick:
         self._gauge.tick(now_s)
-        if now_s - self._synced_s >= _SYNC_EVERY_S:
+        if now_s - self._synced_s >= SYNC_EVERY_S:
             self._synced_s = now_s
             self._logbook.sync()
         self._archive.tick(now_s)

@@ -17,7 +17,7 @@ from mpiens.record import Params
 from mpiens.samplers import FinishedTrial, PastTrial
 from mpiens.small_files import write_whole
 from mpiens.space import Fixed, Space
-from mpiens.space.membership import admits
+from mpiens.space.membership import admits, misfit
 from mpiens.space.values import shown
 from mpiens.spec import LoadedSpec
 from mpiens.store import open_results
@@ -81,20 +81,13 @@ def earlier_trials(loaded: LoadedSpec, run_dir: Path | None = None) -> Earlier:
         fitting = [
             t._replace(params=fixed | point)
             for t, point in zip(found, points, strict=True)
-            if _fits(fixed | point, loaded.space)
+            if misfit(point, loaded.space) is None
         ]
         if not fitting:
             raise SpecError(f"{place}: {_misfit(points, loaded.space)}", key=key)
         trials += fitting
         counts.append((name, len(fitting), len(found)))
     return Earlier(trials, tuple(counts))
-
-
-def _fits(params: Params, space: Space) -> bool:
-    """True for a point of this space. Of an expression's points only the names are compared."""
-    if params.keys() != set(space.names):
-        return False
-    return all(admits(domain, params[name]) for name, domain in (space.domains or {}).items())
 
 
 def _misfit(points: Sequence[Params], space: Space) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, cast
 from mpiens.blame import describe_exception
 from mpiens.comm.solo import SoloComm, allow_mpi, delay_mpi
 from mpiens.errors import MpiensError, TrialError
-from mpiens.keeper.frames import read_frame, write_frame
+from mpiens.keeper.frames import read_frame, take_in, write_frame
 from mpiens.keeper.line import Line, ask
 from mpiens.keeper.serving import Request, Stream, private_pipes, serve
 from mpiens.messages import Failure, ModelSettings
@@ -35,7 +35,6 @@ from mpiens.softstop import MARGIN
 from mpiens.trial import TrialState
 from mpiens.worker import failure_of
 
-_PIECE = 1 << 16
 _ANSWER_MARGIN_S = 60.0
 
 
@@ -48,12 +47,7 @@ class Told:
 
     def pump(self) -> int:
         """Take in some of what is there; how many bytes, 0 at the end, -1 when nothing is there yet."""
-        try:
-            data = os.read(self.fd, _PIECE)
-        except BlockingIOError:
-            return -1
-        self._data += data
-        return len(data)
+        return take_in(self.fd, self._data)
 
     def close(self) -> bytes:
         """Close the pipe; what has come."""

@@ -9,7 +9,7 @@ from typing import Any
 from mpiens.comm.base import Envelope, Transport
 from mpiens.driver import Driver
 from mpiens.driver.events import Event, GroupLost, GroupReady, Questioned
-from mpiens.errors import ProtocolError, StoreError
+from mpiens.errors import ProtocolError
 from mpiens.messages import (
     Alive,
     Fenced,
@@ -23,7 +23,7 @@ from mpiens.messages import (
     WriterFailed,
     Written,
 )
-from mpiens.runtime.archive import Archive
+from mpiens.runtime.archive import Archive, failure_of
 from mpiens.runtime.gauge import Gauge
 from mpiens.runtime.observer import Observer
 from mpiens.runtime.prepare import Job
@@ -63,18 +63,18 @@ class Inbox:
         self._setup_errors: set[str] = set()
         # Groups of which this process must not give up anything before all that they have said is known.
         self._closing: dict[int, list[_Loss]] = {}
-        self._handlers: dict[type[Any], Callable[[int, Any], list[Event]]] = {
+        self._handlers: dict[type[Any], Callable[[Any], list[Event]]] = {
             Results: self._on_results,
-            Written: self._on_written,
+            Written: archive.told,
             Ready: self._on_ready,
-            Reported: lambda _source, message: [Questioned(message)],
+            Reported: lambda message: [Questioned(message)],
             SetupFailed: self._on_group_failed,
             GroupStuck: self._on_group_failed,
             RankLost: self._on_rank_lost,
             Fenced: self._on_fenced,
             Sealed: self._on_sealed,
             WriterFailed: self._on_writer_failed,
-            Alive: lambda *_: [],
+            Alive: lambda _: [],
         }
 
     def receive(self) -> list[Event]:
@@ -107,7 +107,7 @@ class Inbox:
         if handler is None:
             raise ProtocolError(f"the driver cannot handle {type(envelope.message).__name__}")
         self._archive.heard(envelope.source)
-        return handler(envelope.source, envelope.message)
+        return handler(envelope.message)
 
     def _poll(self) -> Envelope | None:
         try:
@@ -115,21 +115,18 @@ class Inbox:
         except Interrupted:
             return None  # the signals say the rest
 
-    def _on_results(self, source: int, message: Results) -> list[Event]:  # noqa: ARG002
+    def _on_results(self, message: Results) -> list[Event]:
         if message.group in self._driver.tally.lost_groups:
             return []  # Its trials have been given to others.
         return self._archive.take(message)
 
-    def _on_written(self, source: int, message: Written) -> list[Event]:  # noqa: ARG002
-        return self._archive.told(message)
-
-    def _on_ready(self, source: int, message: Ready) -> list[Event]:  # noqa: ARG002
+    def _on_ready(self, message: Ready) -> list[Event]:
         self._gauge.ready()
         return [GroupReady(message.group)]
 
     # --- losses -----------------------------------------------------------------------------------------------------
 
-    def _on_group_failed(self, source: int, message: SetupFailed | GroupStuck) -> list[Event]:  # noqa: ARG002
+    def _on_group_failed(self, message: SetupFailed | GroupStuck) -> list[Event]:
         if isinstance(message, GroupStuck):
             self.has_stuck_group = True
             self._observer.warned(f"group {message.group} is lost at trial {message.number}: {message.error}")
@@ -139,7 +136,7 @@ class Inbox:
             self._observer.warned(f"group {message.group} cannot be set up: rank {message.rank}: {message.error}")
         return self._lose(message.group, message)
 
-    def _on_rank_lost(self, source: int, message: RankLost) -> list[Event]:  # noqa: ARG002
+    def _on_rank_lost(self, message: RankLost) -> list[Event]:
         rank = message.rank
         self._gauge.lost_ranks += 1
         if rank in self._job.layout.writers:
@@ -161,7 +158,7 @@ class Inbox:
         self._closing[index] = [loss]
         return []
 
-    def _on_fenced(self, source: int, message: Fenced) -> list[Event]:  # noqa: ARG002
+    def _on_fenced(self, message: Fenced) -> list[Event]:
         losses = self._closing.pop(message.group, [])
         return [event for loss in losses for event in self._given_up(message.group, loss)]
 
@@ -188,9 +185,9 @@ class Inbox:
         self._observer.warned(f"rank {rank}, a writer, is lost, and all groups whose results it wrote")
         return events
 
-    def _on_sealed(self, source: int, message: Sealed) -> list[Event]:  # noqa: ARG002
+    def _on_sealed(self, message: Sealed) -> list[Event]:
         self._archive.sealed(message)
         return []
 
-    def _on_writer_failed(self, source: int, message: WriterFailed) -> list[Event]:  # noqa: ARG002
-        raise StoreError(f"rank {message.rank} cannot write results: {message.error}")
+    def _on_writer_failed(self, message: WriterFailed) -> list[Event]:
+        raise failure_of(message)

@@ -26,8 +26,8 @@ from mpiens.messages import (
 )
 from mpiens.runtime.serve import Lifeline
 from mpiens.store import FileStore
+from mpiens.store.base import SYNC_EVERY_S
 
-_SYNC_EVERY_S = 1.0
 _ALIVE_EVERY_S = 5.0
 _DRAIN_S = 0.01
 
@@ -51,7 +51,7 @@ class Writer:
 
     Args:
         rank: World rank.
-        transport: The way to the driver and to the other writers.
+        transport: The way to the driver.
         setup: What to write.
 
     Raises:
@@ -151,7 +151,7 @@ class Writer:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._synced_s >= _SYNC_EVERY_S:
+        if now_s - self._synced_s >= SYNC_EVERY_S:
             self._synced_s = now_s
             self._store.sync()
         self._speak()

@@ -17,7 +17,7 @@ from typing import Protocol
 from mpiens.comm.backoff import Backoff
 from mpiens.comm.base import Transport
 from mpiens.driver.events import Event, Failed, Stored
-from mpiens.errors import StoreError, WaitTimeout
+from mpiens.errors import WaitTimeout
 from mpiens.layout import Layout
 from mpiens.messages import (
     Fence,
@@ -32,6 +32,7 @@ from mpiens.messages import (
     WriterFailed,
     Written,
 )
+from mpiens.runtime.archive import OwnArchive, failure_of
 from mpiens.store.base import RunState, Store
 from mpiens.store.outcomes import Outcomes
 from mpiens.trial import TrialState
@@ -42,7 +43,6 @@ SILENCE_S = 600.0
 AT_ONCE = 4
 """Writers that make segments at the same time, so that there are never many more than a few."""
 
-_SYNC_EVERY_S = 1.0
 _LONGEST_GAP_S = 5.0
 
 
@@ -59,8 +59,8 @@ class SharedStore(Store, Protocol):
         """How every trial with a record has ended, of those that this writer sees."""
 
 
-class WriterRanks:
-    """An archive of other ranks.
+class WriterRanks(OwnArchive):
+    """Other ranks write what groups find; what is the driver's own is written here.
 
     Args:
         transport: The way to them.
@@ -69,13 +69,14 @@ class WriterRanks:
     """
 
     def __init__(self, transport: Transport, layout: Layout, store: SharedStore) -> None:
+        super().__init__(store)
         self._transport = transport
         self._layout = layout
-        self._store = store
+        self._shared = store
         self._living = list(layout.writers)
         # For how long each has said nothing while this rank could hear it.
         self._silent_s = dict.fromkeys(layout.writers, 0.0)
-        self._looked_s = self._synced_s = time.monotonic()
+        self._looked_s = time.monotonic()
         # The round of segments: who has yet to answer, and what has been answered.
         self._asked: set[int] = set()
         self._sealed: list[Sealed] = []
@@ -88,11 +89,6 @@ class WriterRanks:
     def told(self, message: Written) -> list[Event]:
         """Its records are safe."""
         return [Stored(message.group, message.results)]
-
-    def keep(self, group: int, result: Result) -> Stored:
-        """Write the record, which is small."""
-        self._store.append([result.record])
-        return Stored(group, (result,))
 
     def close(self, group: int) -> bool:
         """Have its writer take no more of it."""
@@ -110,7 +106,7 @@ class WriterRanks:
             for number, (attempt, group) in unfinished.items()
             if group >= 0 and self._layout.writer_of(group) == rank
         }
-        outcomes = self._store.outcomes()
+        outcomes = self._shared.outcomes()
         events: list[Event] = []
         for row, number in enumerate(outcomes.numbers.tolist()):
             if number in wanted:
@@ -128,9 +124,7 @@ class WriterRanks:
 
     def tick(self, now_s: float) -> None:
         """Sync, now and then; and are the others still there?"""
-        if now_s - self._synced_s >= _SYNC_EVERY_S:
-            self._synced_s = now_s
-            self._store.sync()
+        super().tick(now_s)
         self._look(self._living, now_s, "waiting for results to be written")
 
     def sealing(self) -> Iterator[None]:
@@ -141,7 +135,7 @@ class WriterRanks:
             self._turn += count
             for rank in sorted(self._asked):
                 self._transport.send(rank, Seal())
-        return self._store.sealing()
+        return super().sealing()
 
     def sealed(self, message: Sealed) -> None:
         """One has done it."""
@@ -154,7 +148,7 @@ class WriterRanks:
         if self._asked or not self._sealed:
             return None
         sealed, self._sealed = self._sealed, []
-        return self._store.adopting([(message.segments, message.journals) for message in sealed])
+        return self._shared.adopting([(message.segments, message.journals) for message in sealed])
 
     def finish(self, state: RunState, between: Callable[[], None], trials: int) -> Sequence[str]:
         """Let the others finish, then take over what they leave.
@@ -177,14 +171,14 @@ class WriterRanks:
             backoff.reset()
             self.heard(envelope.source)
             notes += self._answered(envelope.message, waiting)
-        return [*notes, *self._store.finish(state, between, trials)]
+        return [*notes, *super().finish(state, between, trials)]
 
     def _answered(self, message: Message, waiting: set[int]) -> Sequence[str]:
         if isinstance(message, Finished):
             waiting.discard(message.rank)
             return message.notes
         if isinstance(message, WriterFailed):
-            raise StoreError(f"rank {message.rank} cannot write results: {message.error}")
+            raise failure_of(message)
         if isinstance(message, RankLost) and message.rank in self._living:
             self._lose(message.rank)
             waiting.discard(message.rank)
@@ -194,7 +188,7 @@ class WriterRanks:
     def _lose(self, rank: int) -> None:
         self._living.remove(rank)
         self._asked.discard(rank)
-        self._store.lose(rank)
+        self._shared.lose(rank)
 
     def _look(self, ranks: Collection[int], now_s: float, phase: str) -> None:
         """Has one been silent for too long?"""

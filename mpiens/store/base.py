@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 JOURNAL_MAGIC = b"\x89MPIENSJ"
 """The first bytes of every journal."""
 
+SYNC_EVERY_S = 1.0
+"""How often whoever appends calls `Store.sync`."""
+
 RunState = Literal["running", "stopped", "complete"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiens.errors import StoreError
 from mpiens.small_files import sync_folder, temporaries
-from mpiens.store.beside import copy_beside, rename_with
+from mpiens.store.beside import FOLDER, copy_beside, rename_with
 from mpiens.store.checked import verify
 from mpiens.store.checksums import DamageError
 from mpiens.store.files import at_once, explaining, link, name_aside, remove, replacing, sync_file
@@ -93,8 +93,10 @@ class Shelf:
 
     def tidy(self) -> None:
         """As the only writer: delete what writers have left that were killed in the midst of a segment."""
-        with explaining(self.folder, "delete unfinished segments"):
-            remove(temporaries(self.folder))
+        for folder in (self.folder, self.folder.parent / FOLDER):
+            if folder.is_dir():
+                with explaining(folder, "delete unfinished files"):
+                    remove(temporaries(folder))
 
     def scan(self) -> None:
         """Find the segments that count, those that others have replaced, and this writer's next serial number.

@@ -424,6 +424,15 @@ def test_the_number_of_writers_may_change_between_starts(
     monkeypatch.setattr(shelf, "MERGE_AT", 6)
     monkeypatch.setattr(shelf, "_MERGE_AT_OF_SEVERAL", 6)
     count = 0
+    used: set[str] = set()
+    there: set[str] = set()
+
+    def note_names() -> None:
+        nonlocal there
+        now = {path.name for path in (run_dir / "segments").iterdir()}
+        assert not (now - there) & used
+        used.update(now)
+        there = now
 
     def start(writers: int, seals: int, state: str | None) -> None:
         nonlocal count
@@ -437,6 +446,7 @@ def test_the_number_of_writers_may_change_between_starts(
                 store.append([packed(count)])
                 count += 1
                 store.seal()
+                note_names()
             at_once(first.adopting([store.sealed() for store in stores[1:]]))
             assert {path.name for path in (run_dir / "journal").iterdir()} == {
                 journal.path.name for journal in (store._journal for store in stores)
