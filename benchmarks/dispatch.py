@@ -13,19 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-import h5py
-
-from mpiens.launcher import launch_environment, mpiexec_argv
+from launched import launch, spread, trial_rate
 
 RANKS = 4
-TIMEOUT_S = 600
 
 MODEL = """
 def nothing(trial):
@@ -81,41 +74,16 @@ if __name__ == "__main__":
 """
 
 
-def launch(folder: Path, *command: str) -> str:
-    """Run a command on all ranks; what it prints."""
-    done = subprocess.run(
-        [*mpiexec_argv(RANKS), sys.executable, *command],
-        cwd=folder,
-        env=launch_environment(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{command} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
 def mpiens_rate(folder: Path, trials: int) -> float:
     """Trials a second through the whole of mpiens."""
-    launch(folder, "-m", "mpiens", "run", "spec.yaml", "--overwrite", "--progress", "off")
-    with h5py.File(folder / "dispatch.run" / "results.h5") as results:
-        started_s, elapsed_s = results["trials/started_s"][:], results["trials/elapsed_s"][:]
-        if len(started_s) != trials or not (results["trials/state"][:] == 1).all():
-            sys.exit("mpiens did not complete all trials")
-    return float(trials / ((started_s + elapsed_s).max() - started_s.min()))
+    launch(folder, RANKS, "-m", "mpiens", "run", "spec.yaml", "--overwrite", "--progress", "off")
+    return trial_rate(folder / "dispatch.run", trials)
 
 
 def script_rate(folder: Path, script: str, trials: int) -> float:
     """The rate that a script prints."""
-    said = launch(folder, *(("-m", "mpi4py.futures") if script == "futures.py" else ()), script, str(trials))
+    said = launch(folder, RANKS, *(("-m", "mpi4py.futures") if script == "futures.py" else ()), script, str(trials))
     return float(said.split("RATE")[1].split()[0])
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def main() -> None:

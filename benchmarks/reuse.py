@@ -20,6 +20,7 @@ from statistics import median
 
 import h5py
 import numpy as np
+from launched import spread
 
 from mpiens.launcher import launch_environment, mpiexec_argv
 
@@ -79,12 +80,8 @@ def main() -> None:
                     spikes.append(data)
                 assert spikes[0] == spikes[1], "the results differ"
             ratios = [built / kept for built, kept in zip(times["false"], times["true"], strict=True)]
-            columns = "".join(f"{_spread(found, 1):<26}" for found in times.values())
-            print(f"{network:<10}{columns}{_spread(ratios, 2)}", flush=True)
-
-
-def _spread(values: list[float], digits: int) -> str:
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+            columns = "".join(f"{spread(found, '.1f'):<26}" for found in times.values())
+            print(f"{network:<10}{columns}{spread(ratios, '.2f')}", flush=True)
 
 
 def _run(folder: Path, ranks: int) -> tuple[float, bytes]:

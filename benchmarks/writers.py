@@ -11,20 +11,13 @@ are taken repetition by repetition. On a machine with fewer cores than ranks the
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-import h5py
-
-from mpiens.launcher import launch_environment, mpiexec_argv
+from launched import launch, spread, trial_rate
 
 WRITERS = (0, 1, 2)
 BASE = 10
-TIMEOUT_S = 600
 
 MODEL = """
 import numpy as np
@@ -51,27 +44,8 @@ runpy.run_module("mpiens", run_name="__main__")
 def run(folder: Path, trials: int, writers: int) -> tuple[float, float]:
     """Processor time of rank 0 in seconds, and trials a second."""
     settings = ["--set", f"search.trials={trials}", "--set", f"store.writers={writers}"]
-    done = subprocess.run(
-        [*mpiexec_argv(3 + writers), sys.executable, "timed.py", "run", "spec.yaml", "--overwrite", *settings],
-        cwd=folder,
-        env=launch_environment(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"the run failed:\n{done.stdout}{done.stderr}")
-    with h5py.File(folder / "writers.run" / "results.h5") as results:
-        started_s, elapsed_s = results["trials/started_s"][:], results["trials/elapsed_s"][:]
-        if len(started_s) != trials:
-            sys.exit("not all trials are there")
-    return float((folder / "cpu").read_text()), trials / float((started_s + elapsed_s).max() - started_s.min())
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+    launch(folder, 3 + writers, "timed.py", "run", "spec.yaml", "--overwrite", *settings)
+    return float((folder / "cpu").read_text()), trial_rate(folder / "writers.run", trials)
 
 
 def main() -> None:
