@@ -19,8 +19,8 @@ from optuna.samplers._tpe.sampler import default_weights
 
 from mpiens.errors import MpiensError, SpecError
 from mpiens.samplers import FinishedTrial, Past, PastTrial, Sampler, build_sampler
-from mpiens.samplers.optuna.density import log_density
-from mpiens.samplers.optuna.rows import Rows, lowest
+from mpiens.samplers.optuna.density import draw, log_density
+from mpiens.samplers.optuna.rows import Rows, lowest, nearest_of_each
 from mpiens.samplers.optuna.tpe import PreparedTPE
 from mpiens.space import Range, parse_space
 from mpiens.space.membership import admits
@@ -304,6 +304,17 @@ def test_the_lowest_are_found_whatever_their_number() -> None:
             assert count <= most or set(found.tolist()) == set(expected.tolist())
 
 
+def test_the_nearest_of_each_row_are_found_whatever_their_number() -> None:
+    chance = np.random.default_rng(1)
+    for count, most in itertools.product((5, 40, 700, 4000), (1, 7, 100)):
+        lots = chance.permutation(count) * 1.0
+        skewed = chance.random((6, count))
+        skewed[:, ::8] += 1  # those that tell where the limit must lie are the largest
+        for values in (chance.random((6, count)), chance.integers(0, 5, (6, count)) * 1.0, skewed, -skewed):
+            expected = {place for row in values for place in np.lexsort((lots, row))[:most].tolist()}
+            assert nearest_of_each(values, lots, most).tolist() == sorted(expected)
+
+
 def test_what_is_shown_does_not_depend_on_the_order_of_the_trials() -> None:
     space = {"x": FloatDistribution(1e-3, 1, log=True), "c": CategoricalDistribution("ab"), "n": IntDistribution(0, 3)}
     chance = random.Random(1)
@@ -330,24 +341,48 @@ def test_what_tpe_is_told_is_what_it_would_find_out_itself(monkeypatch: pytest.M
     case = Case("tpe", {"options": {"window": 0}}, total=70)
     prepared = play(make(case), 5, 0, 1)
     monkeypatch.setattr("mpiens.samplers.optuna.sampler._is_joint", lambda _: False)
-    assert play(make(case), 5, 0, 1) == prepared
+    for own, optunas in zip(prepared, play(make(case), 5, 0, 1), strict=True):
+        assert own == {n: pytest.approx(v, rel=1e-6) if isinstance(v, float) else v for n, v in optunas.items()}
+
+
+_SPACE: dict[str, Any] = {
+    "real": FloatDistribution(-2, 2),
+    "log": FloatDistribution(1e-4, 1, log=True),
+    "steps": FloatDistribution(0, 1, step=0.25),
+    "int": IntDistribution(1, 9),
+    "log_int": IntDistribution(1, 1000, log=True),
+    "kind": CategoricalDistribution(("a", "b", "c")),
+}
 
 
 def test_the_density_of_a_mixture_is_that_of_optuna() -> None:
-    space: dict[str, Any] = {
-        "real": FloatDistribution(-2, 2),
-        "log": FloatDistribution(1e-4, 1, log=True),
-        "steps": FloatDistribution(0, 1, step=0.25),
-        "int": IntDistribution(1, 9),
-        "log_int": IntDistribution(1, 1000, log=True),
-        "kind": CategoricalDistribution(("a", "b", "c")),
-    }
     for count in (0, 1, 300):
-        estimate = TPESampler()._parzen_estimator_cls(_drawn(space, count), space, _PARAMETERS)
-        points = _drawn(space, 50)
+        estimate = TPESampler()._parzen_estimator_cls(_drawn(_SPACE, count), _SPACE, _PARAMETERS)
+        points = _drawn(_SPACE, 50)
         rows = np.array(list(points.values())).T
         expected = estimate.log_pdf(points)
         assert np.allclose(log_density(estimate._mixture_distribution, rows), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+@pytest.mark.parametrize("space", [_SPACE, {"kind": _SPACE["kind"]}, {"real": _SPACE["real"]}])
+def test_points_drawn_from_a_mixture_are_those_of_optuna(space: dict[str, Any], count: int) -> None:
+    estimate = TPESampler()._parzen_estimator_cls(_drawn(space, count), space, _PARAMETERS)
+    expected = estimate.sample(np.random.RandomState(3), 2000)
+    drawn = draw(estimate._mixture_distribution, np.random.RandomState(3), 2000)
+    assert np.allclose(drawn, np.array([expected[name] for name in space]).T, rtol=1e-7, atol=1e-9)
+
+
+def test_points_drawn_from_narrow_kernels_at_a_bound_lie_within_it() -> None:
+    for low, high in ((0.0, 1.0), (-1.0, 0.0)):
+        space: dict[str, Any] = {"x": FloatDistribution(low, high)}
+        estimate = TPESampler()._parzen_estimator_cls({"x": np.zeros(5)}, space, _PARAMETERS)
+        mixture = estimate._mixture_distribution
+        kernels = mixture.distributions[0]._replace(sigma=np.full(6, 1e-12))
+        narrow = mixture._replace(distributions=[kernels], weights=np.array([0.2] * 5 + [0.0]))
+        drawn = draw(narrow, np.random.RandomState(1), 1000)
+        assert ((low <= drawn) & (drawn <= high)).all()
+        assert 1e-13 < np.abs(drawn).mean() < 1e-11
 
 
 _PARAMETERS = TPESampler()._parzen_estimator_parameters

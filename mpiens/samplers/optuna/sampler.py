@@ -1,8 +1,8 @@
 """Optuna's samplers that learn.
 
-No Optuna sampler lives longer than one point: each is made anew, seeded from the run's seed and the trial's number, and
-looks at a study in memory. Of that study it sees a window, because Optuna's samplers go through all trials for every
-point. So the only state is the history of trials, which can be written down as data.
+No Optuna sampler keeps anything from one point to the next: each is seeded from the run's seed and the trial's number,
+and looks at a study in memory. Of that study it sees a window, because Optuna's samplers go through all trials for
+every point. So the only state is the history of trials, which can be written down as data.
 
 Source: Akiba et al. (2019), Optuna: a next-generation hyperparameter optimization framework, KDD,
 doi:10.1145/3292500.3330701.
@@ -36,6 +36,7 @@ from mpiens.samplers.signatures import check_values
 from mpiens.samplers.window import FrontWindow, Rank, Window
 from mpiens.space import Domain
 from mpiens.trial import TrialState as OwnState
+from mpiens.trial import trial_seed
 
 MOST_RUNNING = 128
 """So many of the running trials are shown to a sampler, those with the highest numbers."""
@@ -142,9 +143,13 @@ class OptunaSampler(AdaptiveSampler):
             self._many = 2 * len(self._storage.trials) + 400
 
     def _new_sampler(self, number: int) -> BaseSampler:
-        sampler = self._make(number)
-        if isinstance(sampler, PreparedTPE):
-            sampler.rows = self._rows
+        if self._rows is None:
+            return self._make(number)
+        # Keeps nothing but its random numbers, and takes as long to make as to use.
+        sampler = self._study.sampler
+        assert isinstance(sampler, PreparedTPE)
+        sampler.rows = self._rows
+        sampler.seed(trial_seed(self.plan.seed, number))
         return sampler
 
     def _id(self, number: int) -> int:

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial
 
-from mpiens.samplers.optuna.density import log_density
+from mpiens.samplers.optuna.density import draw, log_density
 from mpiens.samplers.optuna.rows import Rows
 
 
@@ -28,6 +28,11 @@ class PreparedTPE(TPESampler):
     """
 
     rows: Rows | None = None
+
+    def seed(self, seed: int) -> None:
+        """Become as if made with this seed."""
+        self._rng.rng.seed(seed)
+        self._random_sampler._rng.rng.seed(seed)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All parameters are drawn together."""
@@ -42,12 +47,11 @@ class PreparedTPE(TPESampler):
         if self.rows.count < self._n_startup_trials or not search_space:
             return {}
         good = self._estimate(self.rows.good(), None, search_space)
-        drawn = good.sample(self._rng.rng, self._n_ei_candidates)
-        points = np.array([drawn[name] for name in search_space]).T
+        points = draw(good._mixture_distribution, self._rng.rng, self._n_ei_candidates)
         others = self._estimate(*self.rows.others(points, self._constant_liar), search_space)
         # How much denser the good ones are.
         gain = log_density(good._mixture_distribution, points) - log_density(others._mixture_distribution, points)
-        point = self._compare(drawn, gain)
+        point = self._compare(dict(zip(search_space, points.T, strict=True)), gain)
         return {name: d.to_external_repr(point[name]) for name, d in search_space.items()}
 
     def _estimate(self, rows: np.ndarray, weights: np.ndarray | None, space: dict[str, BaseDistribution]) -> Any:
