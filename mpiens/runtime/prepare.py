@@ -22,7 +22,9 @@ from mpiens.runtime import growth
 from mpiens.runtime.claim import check_idle, check_packed, claim, probe
 from mpiens.runtime.earlier import NAME as EARLIER_NAME
 from mpiens.runtime.earlier import Earlier, earlier_trials, keep_earlier
+from mpiens.runtime.lifesign import read_lifesign
 from mpiens.runtime.lock import RunLock
+from mpiens.runtime.logbook import driver_journals
 from mpiens.runtime.order import Order
 from mpiens.runtime.recovery import Found, check_total, find_checkpoint
 from mpiens.runtime.resume import check_same, holds_run, run_directory, spec_of
@@ -185,11 +187,14 @@ def kinds_of_values(spec: Spec) -> dict[str, str]:
 
 
 def is_complete(run_dir: Path, earlier: Found | None, total: int) -> bool:
-    """True when all of these trials are finished, and all of their results sound."""
+    """True when all of these trials are finished, all of their results sound, and the run got through its end."""
     from mpiens.store import packed_size
 
     saved = None if earlier is None else earlier.saved
     if saved is None or len(saved.states) != total or not saved.states.all():
+        return False
+    # A kill just before the end leaves files that a complete run does not have, and a status that says otherwise.
+    if driver_journals(run_dir) or read_lifesign(run_dir).get("state", "complete") != "complete":
         return False
     return packed_size(run_dir) == total
 

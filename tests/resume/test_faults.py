@@ -23,6 +23,7 @@ from mpiens.errors import StoreError
 from mpiens.report.status import StatusFile
 from mpiens.runtime import drive, prepare
 from mpiens.runtime.lead import lead
+from mpiens.runtime.lifesign import read_lifesign
 from mpiens.runtime.observer import Ending
 from mpiens.runtime.order import Order
 from mpiens.runtime.signals import StopSignals
@@ -139,6 +140,8 @@ def check_goes_on(spec: Path, run_dir: Path, whole: Path, step: int) -> None:
     assert ending.outcome == "complete", step
     assert all("no sound checkpoint" in warning and not has_checkpoint for warning in watcher.warnings), step
     assert contents(run_dir) == contents(whole), step
+    assert sorted(run_dir.rglob("*")) == [run_dir / path.relative_to(whole) for path in sorted(whole.rglob("*"))], step
+    assert read_lifesign(run_dir)["state"] == "complete", step
 
 
 def test_a_kill_at_any_change_of_a_file_loses_nothing(spec: Path, tmp_path: Path) -> None:
