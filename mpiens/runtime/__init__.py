@@ -46,12 +46,14 @@ def run_rank(
     signals = StopSignals(rank, size, launcher_kills_on_signal(os.environ))
     # Before MPI: a launcher sends them to all ranks, and by default they end the process.
     signals.install()
+    signals.hold()
     world = connect()
-    if (rank, size) != (world.rank, world.size):  # a launcher that does not tell
-        signals.release()
-        signals = StopSignals(world.rank, world.size)
-        signals.install()
     try:
+        signals.let_go()
+        if (rank, size) != (world.rank, world.size):  # a launcher that does not tell
+            signals.release()
+            signals = StopSignals(world.rank, world.size)
+            signals.install()
         if world.rank == 0:
             # Ranks that serve must not pay for what only the driver imports.
             from mpiens.runtime.lead import lead

@@ -40,7 +40,7 @@ class StopSignals:
     """What this process does on SIGINT, SIGTERM and SIGUSR1, from `install` to `release`.
 
     Rank 0 takes them; the other ranks, which launchers send them to as well, leave it to rank 0. Until the run has
-    begun a signal ends the command.
+    begun a signal ends the command; one that comes between `hold` and `let_go` does so then.
 
     Args:
         rank: World rank of this process.
@@ -57,6 +57,8 @@ class StopSignals:
         self._count = 0
         self._first_s = 0.0
         self._is_counting = False
+        self._is_holding = False
+        self._was_held = False
         self._interrupts = False
         self._say: Say | None = None
         self._drain_s = 0.0
@@ -75,6 +77,20 @@ class StopSignals:
         self._closing.set()
         for number, handler in self._before.items():
             signal.signal(number, handler if self._is_alone and handler is not None else signal.SIG_IGN)
+
+    def hold(self) -> None:
+        """From here on a signal has to wait: a rank that left alone while it joins the others would hang them."""
+        self._is_holding = True
+
+    def let_go(self) -> None:
+        """From here on signals end the command again.
+
+        Raises:
+            KeyboardInterrupt: One has come meanwhile.
+        """
+        self._is_holding = False
+        if self._was_held:
+            raise KeyboardInterrupt
 
     def count(self) -> None:
         """From here on signals are counted, for `take`."""
@@ -144,6 +160,9 @@ class StopSignals:
         threading.Thread(target=ring, name="mpiens-drain", daemon=True).start()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the form of a handler
+        if self._is_holding:
+            self._was_held = True
+            return
         if not self._is_counting:
             raise KeyboardInterrupt
         if self._is_overdue:

@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from launch import environment, is_open_mpi, kill_group, mpiexec_argv
+from launch import environment, is_open_mpi, kill_group, mpiexec_argv, run_ranks
 from project import TIMEOUT_S, completed, mpiens, trials, write_project
 
 SPACE = {"x": list(range(12))}
@@ -66,6 +66,35 @@ def finished(tmp_path: Path) -> int:
     with h5py.File(tmp_path / "small.run" / "results.h5") as file:
         assert file.attrs["state"] == "stopped"
         return len(file["trials/number"])
+
+
+INTERRUPTED = """
+import os, signal, sys
+import mpiens.runtime
+from mpiens.cli import run_command_line
+
+joined = mpiens.runtime.connect
+
+def connect():
+    world = joined()
+    if world.rank == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return world
+
+mpiens.runtime.connect = connect
+sys.exit(run_command_line(["run", "spec.yaml", "--progress", "off"]))
+"""
+
+
+@pytest.mark.mpi
+def test_a_signal_while_ranks_join_ends_the_job(tmp_path: Path) -> None:
+    write_project(tmp_path, SLOW, space={"pause_s": [0.01]}, search={"algorithm": "grid"})
+    (tmp_path / "start.py").write_text(INTERRUPTED)
+    done = run_ranks(3, ["start.py"], TIMEOUT_S, cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, said
+    assert "rank 0: interrupted before the run had begun" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.mpi
