@@ -12,7 +12,13 @@ from mpiens.store.base import SYNC_EVERY_S, RunState, Store
 
 
 class Archive(Protocol):
-    """What the run needs of whoever keeps its results."""
+    """What the run needs of whoever keeps its results.
+
+    Attributes:
+        lost_ranks: Ranks that have died during `finish`.
+    """
+
+    lost_ranks: int
 
     def take(self, message: Results) -> list[Event]:
         """What follows from attempts that have ended.
@@ -76,9 +82,13 @@ class OwnArchive:
 
     Args:
         store: Where to.
+
+    Attributes:
+        lost_ranks: As `Archive` has it.
     """
 
     def __init__(self, store: Store) -> None:
+        self.lost_ranks = 0
         self._store = store
         self._synced_s = 0.0
 

@@ -308,6 +308,7 @@ class Drive:
         between = self._between()
         for note in self._archive.finish(states[end.outcome], between, self._driver.tally.done):
             self._observer.noted(note)
+        self._gauge.lost_ranks += self._archive.lost_ranks
         self._logbook.finish(self._driver, end.outcome == "complete", between)
         lost = dict(self._driver.tally.lost_groups)
         ending = Ending(end.outcome, end.reason, end.is_usage, self._gauge.snapshot(end.outcome), lost)

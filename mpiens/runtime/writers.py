@@ -179,6 +179,7 @@ class WriterRanks(OwnArchive):
             return message.notes
         if isinstance(message, WriterFailed):
             raise failure_of(message)
+        self.lost_ranks += isinstance(message, RankLost)
         if isinstance(message, RankLost) and message.rank in self._living:
             self._lose(message.rank)
             waiting.discard(message.rank)

@@ -14,6 +14,7 @@ import pytest
 
 from mpiens.comm.base import Envelope
 from mpiens.driver import DriverConfig
+from mpiens.driver.actions import Shutdown as EndRun
 from mpiens.errors import StoreError, WaitTimeout
 from mpiens.layout import plan
 from mpiens.messages import (
@@ -212,6 +213,13 @@ def test_the_others_finish_before_rank_0(drive: Drive, lists: Lists, tmp_path: P
     assert said
     with h5py.File(tmp_path / "results.h5") as file:
         assert (file.attrs["state"], file["trials/number"][()].tolist()) == ("complete", [1])
+
+
+def test_ranks_that_die_at_the_very_end_are_counted(drive: Drive, lists: Lists) -> None:
+    arrive(drive, lists, (3, RankLost(3)), (1, Fenced(0)))
+    lists.arriving += [Envelope(4, RankLost(4)), Envelope(2, Finished(2, ())), Envelope(1, RankLost(1))]
+    ending = drive._finish(EndRun("stopped"))
+    assert ending.last.lost_ranks == 3
 
 
 def test_nothing_is_deleted_when_records_are_missing(drive: Drive, lists: Lists, tmp_path: Path) -> None:
