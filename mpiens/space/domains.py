@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from mpiens.errors import SpecError
-from mpiens.space.values import Plain, check_finite, check_name, is_number, is_plain, nearest, shown
+from mpiens.space.values import Plain, check_finite, check_name, check_width, is_number, is_plain, nearest, shown
 
 MAX_VALUES = 10_000_000
 """Most values that one parameter's list may have."""
@@ -109,7 +109,7 @@ def parse_domain(name: str, value: object, key: str | None = None) -> Domain:
         raise SpecError(
             f"expected a value, a list of values, or a mapping such as {{low, high}}, found {shown(value)}", key=key
         )
-    return Fixed(check_finite(value, key))  # type: ignore[arg-type]
+    return Fixed(check_width(check_finite(value, key), key))  # type: ignore[arg-type]
 
 
 def _parse_mapping(mapping: dict[Any, object], key: str) -> Domain:
@@ -146,7 +146,7 @@ def _choices(values: list[Any], key: str) -> tuple[Plain, ...]:
                 f"expected a plain value (number, text, true or false, or a list of such), found {shown(value)}",
                 key=f"{key}.{index}",
             )
-        check_finite(value, f"{key}.{index}")
+        check_width(check_finite(value, f"{key}.{index}"), f"{key}.{index}")
     return tuple(values)
 
 
@@ -173,6 +173,10 @@ def _parse_range(mapping: dict[Any, object], key: str) -> Range:
     low, high = _as_kind(low, is_int, f"{key}.low", mapping), _as_kind(high, is_int, f"{key}.high", mapping)
     if low > high:
         raise SpecError(f"{shown(low)} is above high, {shown(high)}; exchange them", key=f"{key}.low")
+    if is_int and high - low >= 2**63:
+        raise SpecError(f"the range from {shown(low)} to {shown(high)} has more than 2**63 values", key=key)
+    if not math.isfinite(float(high) - float(low)):
+        raise SpecError(f"the range from {shown(low)} to {shown(high)} is wider than any float", key=key)
     if low == high:
         raise SpecError(f"low and high are both {shown(low)}; for a constant write the value alone", key=key)
     if log and low <= 0:
@@ -200,7 +204,7 @@ def _as_kind(value: float, is_int: bool, key: str, mapping: dict[Any, object]) -
     if value != int(value):
         mend = "" if "type" in mapping else "; both bounds are whole numbers: add type: float if that is not meant"
         raise SpecError(f"expected a whole number, found {shown(value)}{mend}", key=key)
-    return int(value)
+    return check_width(int(value), key)  # type: ignore[return-value]
 
 
 def _triple(content: list[Any], names: str, key: str) -> list[Any]:
@@ -225,6 +229,8 @@ def _arithmetic(content: list[Any], key: str) -> Sequence[float]:
             key=key,
         )
     _check_count(count, is_int, key)
+    for index, value in enumerate(content if is_int else ()):
+        check_width(value, f"{key}.{index}")
     return _compact(range(start, stop, step)) if is_int else _stepped(_exact(start), _exact(step), count)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from mpiens.errors import SpecError
 from mpiens.space.algebra import Param
 from mpiens.space.sources import NAN
-from mpiens.space.values import check_name, is_plain, shown, similar_files
+from mpiens.space.values import check_name, check_width, is_plain, shown, similar_files
 
 SUFFIXES = (".csv", ".json")
 
@@ -62,7 +62,10 @@ def _csv_columns(text: str, path: Path) -> dict[str, list[Any]]:
                     f"expected {len(names)} fields, as in the first line, found {len(fields)}", path, reader.line_num
                 )
             for column, field in zip(columns, fields, strict=True):
-                column.append(_value(field.strip()))
+                try:
+                    column.append(check_width(_value(field.strip()), ""))
+                except SpecError as error:
+                    raise SpecError(error.problem, path, reader.line_num) from None
     except csv.Error as error:
         raise SpecError(f"not valid CSV: {error}", path, reader.line_num) from None
     if not names:
@@ -87,7 +90,7 @@ def _value(field: str) -> int | float | str:
     if not field:
         return NAN
     if _INTEGER.fullmatch(field):
-        return int(field) if len(field) < 4000 else float(field)
+        return int(field[:4000])  # Python reads no more digits; so many are refused in any case.
     # A number such as 007 is a label more often than a number.
     if _FLOAT.fullmatch(field) and not re.fullmatch(r"[-+]?0[0-9]+", field):
         return float(field)
@@ -114,6 +117,10 @@ def _json_columns(text: str, path: Path) -> dict[str, list[Any]]:
         for index, value in enumerate(column):
             if not is_plain(value):
                 raise SpecError(f"point {index}, {name!r}: expected a plain value, found {shown(value)}", path)
+            try:
+                check_width(value, "")
+            except SpecError as error:
+                raise SpecError(f"point {index}, {name!r}: {error.problem}", path) from None
     lengths = {len(column) for column in content.values()}
     if len(lengths) > 1:
         raise SpecError(f"the columns differ in length: {sorted(lengths)}", path) from None

@@ -25,7 +25,7 @@ from mpiens.errors import SpecError, UsageError
 from mpiens.space.algebra import Param, missing
 from mpiens.space.domains import Domain, Fixed, Range, parse_domain
 from mpiens.space.points import SUFFIXES, read_points
-from mpiens.space.values import check_name, is_plain, nearest, shown
+from mpiens.space.values import check_name, check_width, is_plain, nearest, shown
 
 _FOLDED: dict[str, Callable[[Param, Param], Param]] = {"product": operator.mul, "concat": operator.add}
 _PAIRED: dict[str, Callable[[Param, Param], Param]] = {"subtract": operator.sub, "missing": missing}
@@ -196,8 +196,10 @@ def _columns(content: dict[Any, Any], key: str) -> dict[str, Any]:
     for name, column in content.items():
         check_name(name, f"{key}.{name}")
         for index, value in enumerate(column) if isinstance(column, list) else [(None, column)]:
-            if not is_plain(value):
-                place = f"{key}.{name}" if index is None else f"{key}.{name}.{index}"
+            place = f"{key}.{name}" if index is None else f"{key}.{name}.{index}"
+            if is_plain(value):
+                check_width(value, place)
+            else:
                 raise SpecError(f"expected a plain value or a list of such, found {shown(value)}", key=place)
     return content
 

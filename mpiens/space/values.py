@@ -49,6 +49,20 @@ def check_finite(value: Plain, key: str) -> Plain:
     return value
 
 
+def check_width(value: Plain, key: str) -> Plain:
+    """`value`, unless it is or holds a whole number of more than 64 bits, which no file and no message can keep.
+
+    Raises:
+        SpecError: It does.
+    """
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise SpecError(
+                f"{shown(item)} needs more than 64 bits; write it as a text, or with a decimal point", key=key
+            )
+    return value
+
+
 def nearest(name: object, valid: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or nothing when no valid name is near."""
     names = list(valid)

@@ -222,7 +222,7 @@ class Spec(_Part):
     """A spec.yaml. Relative paths are relative to it."""
 
     name: Name = Field(description="Label of the run; the default run directory is <name>.run beside the spec")
-    seed: int = Field(1, ge=0, description="Root of every random draw in the run")
+    seed: int = Field(1, ge=0, le=2**63 - 1, description="Root of every random draw in the run")
     output: Text | None = Field(None, description="Run directory")
     model: ModelSpec = Field(description="What runs")
     space: dict[str, Any] = Field(description="Parameters and their values, or an expression that gives points")

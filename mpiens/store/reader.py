@@ -225,10 +225,11 @@ class Results:
             StoreError: The run has no objective, or several.
         """
         if len(self.directions) != 1:
-            found = f"{len(self.directions)} objectives: {', '.join(self.directions)}" if self.directions else "none"
-            raise StoreError(
-                f"{self.path}: `best` needs a run with one objective, this one has {found}; use `pareto()`"
+            count = len(self.directions)
+            found = (
+                f"{count} objectives: {', '.join(self.directions)}; use `pareto()`" if count else "none; use `trials`"
             )
+            raise StoreError(f"{self.path}: `best` needs a run with one objective, this one has {found}")
         rows = self.pareto()
         if not len(rows):
             return None

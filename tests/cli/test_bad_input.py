@@ -33,6 +33,8 @@ BAD_SPECS: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     ("missing script", {"model": {"netpyne": "init.py"}}, ["spec.yaml:", "model.netpyne", "init.py"]),
     ("two models", {"model": {"python": "model.py:f", "netpyne": "init.py"}}, ["spec.yaml:", "model"]),
+    ("seed of more than 64 bits", {"seed": 2**63}, ["spec.yaml:", "seed: must be at most"]),
+    ("whole number of more than 64 bits", {"space": {"x": [1, 2**64]}}, ["spec.yaml:", "space.x.1", "64 bits"]),
     ("empty space", {"space": {}}, ["spec.yaml:", "space", "empty"]),
     ("empty axis", {"space": {"x": []}}, ["spec.yaml:", "space.x"]),
     ("range in a grid", {"space": {"x": {"low": 0, "high": 1.5}}}, ["spec.yaml:", "space.x", "step"]),

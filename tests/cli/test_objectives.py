@@ -90,6 +90,8 @@ def test_without_objectives_results_are_recorded(tmp_path: Path) -> None:
         assert sorted(results.names) == ["above", "far", "kept", "near"]
         with pytest.raises(package.errors.StoreError, match="has none"):
             results.pareto()
+        with pytest.raises(package.errors.StoreError, match="has none; use `trials`"):
+            results.best  # noqa: B018 - the access is what raises
 
 
 @pytest.mark.parametrize(

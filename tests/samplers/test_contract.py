@@ -21,6 +21,7 @@ from mpiens.errors import MpiensError, SpecError
 from mpiens.samplers import FinishedTrial, Past, PastTrial, Sampler, build_sampler
 from mpiens.samplers.optuna.density import draw, log_density
 from mpiens.samplers.optuna.rows import Rows, lowest, nearest_of_each
+from mpiens.samplers.optuna.space import OptunaSpace
 from mpiens.samplers.optuna.tpe import PreparedTPE
 from mpiens.space import Range, parse_space
 from mpiens.space.membership import admits
@@ -250,6 +251,13 @@ def test_a_space_of_fixed_values_has_one_point(algorithm: str) -> None:
 def test_a_space_of_fixed_values_is_refused_where_a_library_cannot_take_it(algorithm: str) -> None:
     with pytest.raises(SpecError, match=f"one value only, and {algorithm} has nothing to search"):
         make(Case(algorithm, {"batch": 6}, space={"x": 1.0, "y": "a"}))
+
+
+def test_what_optuna_has_drawn_is_found_again_from_the_point() -> None:
+    space = OptunaSpace(parse_space({"shape": [[1, 2], [3], [1.0, 2], [True, 2], [3]]}, FOLDER).searchable())
+    choices = space.distributions["shape"].choices  # type: ignore[attr-defined]
+    assert [space.drawn(space.point({"shape": choice})) for choice in choices] == [{"shape": c} for c in choices]
+    assert [space.point({"shape": choice})["shape"] for choice in choices] == [[1, 2], [3], [True, 2]]
 
 
 def test_a_sampler_of_ones_own_must_give_plain_data() -> None:

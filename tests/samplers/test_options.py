@@ -152,7 +152,8 @@ def test_an_error_that_an_override_makes_in_what_the_file_says(tmp_path: Path) -
 
 def test_what_optuna_warns_of_is_not_on_the_terminal(tmp_path: Path) -> None:
     options = {"consider_magic_clip": False, "multivariate": True, "group": True, "n_startup_trials": 2}
-    spec = write_project(tmp_path, space=SPACE, search=SEARCH | {"trials": 4, "options": options, "pruner": "median"})
+    space = SPACE | {"no step hits its end": {"low": 1, "high": 10, "step": 4}}
+    spec = write_project(tmp_path, space=space, search=SEARCH | {"trials": 4, "options": options, "pruner": "median"})
     assert "Warning" not in completed(0, "validate", spec)
     done = mpiens(0, "run", spec)
     assert done.returncode == 0

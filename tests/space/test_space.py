@@ -131,6 +131,7 @@ def test_samplers_need_domains() -> None:
         ({"zip": {"a": [1, 2], "b": [1]}}, "space.zip", "equally many"),
         ({"zip": {"a": [1, {}]}}, "space.zip.a.1", "plain value"),
         ({"zip": {"a": [1], "b": {"range": [1, 2, 1]}}}, "space.zip.b", "plain value"),
+        ({"zip": {"a": [1, 2**63]}}, "space.zip.a.1", "64 bits"),
         ({"zip": {"a/b": [1]}}, "space.zip.a/b", "name"),
         ({"prodct": [{"a": [1]}]}, "space.prodct.0", "did you mean 'product'"),
         ({"product": [{"a": [1]}], "b": 1}, "space.product.0", "only key"),
@@ -191,6 +192,8 @@ def test_points_are_operands_too(tmp_path: Path) -> None:
         (b"a;b\n1;2\n", 1, "commas"),
         (b'a\n"1\n', 2, "not valid CSV"),
         (b"a\n\xff\n", None, "UTF-8"),
+        (b"a\n1\n9223372036854775808\n", 3, "64 bits"),
+        (b"a\n" + 5000 * b"1" + b"\n", 2, "64 bits"),
         (b"a,b\n", None, "the space is empty"),
     ],
 )
@@ -214,6 +217,7 @@ def test_bad_csv(tmp_path: Path, content: bytes, line: int | None, words: str) -
         ('{"a": [1], "b": [2, 3]}', None, "differ in length"),
         ('{"a": [null]}', None, "plain value"),
         ('[{"a/b": 1}]', None, "name"),
+        ('[{"a": 1}, {"a": -9223372036854775809}]', None, "point 1, 'a': "),
         ("[" * 100_000, None, "not valid JSON"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from mpiens.record import Params
 from mpiens.space import Choices, Domain, Fixed, Range
+from mpiens.space.sources import row_key
 
 _PLAIN = (bool, int, float, str)
 
@@ -26,8 +28,11 @@ class OptunaSpace:
     def __init__(self, domains: Mapping[str, Domain]) -> None:
         self._fixed: Params = {name: d.value for name, d in domains.items() if isinstance(d, Fixed)}
         self._domains = {name: d for name, d in domains.items() if not isinstance(d, Fixed)}
-        self._coded = {n: d.values for n, d in self._domains.items() if isinstance(d, Choices) and not _is_plain(d)}
-        self.distributions = {name: _distribution(d) for name, d in self._domains.items()}
+        self._coded = {n: _distinct(d) for n, d in self._domains.items() if isinstance(d, Choices) and not _is_plain(d)}
+        with warnings.catch_warnings():
+            # Of a bound that no step hits; Optuna takes the last value below it, as we do.
+            warnings.filterwarnings("ignore", "The distribution is specified by")
+            self.distributions = {name: _distribution(d) for name, d in self._domains.items()}
 
     def point(self, drawn: Mapping[str, Any]) -> Params:
         """The trial's parameters, from what Optuna has drawn."""
@@ -47,7 +52,7 @@ class OptunaSpace:
         for name, distribution in self.distributions.items():
             value = params[name]
             if name in self._coded:
-                value = self._coded[name].index(value)
+                value = [row_key(choice) for choice in self._coded[name]].index(row_key(value))
             elif isinstance(value, bool) or not isinstance(value, _PLAIN):
                 if not isinstance(distribution, CategoricalDistribution):
                     raise ValueError(f"{name}: {value!r} is no number")
@@ -63,6 +68,14 @@ def _is_plain(domain: Choices) -> bool:
     return all(isinstance(value, _PLAIN) for value in domain.values)
 
 
+def _distinct(domain: Choices) -> list[Any]:
+    # Each has one position only: from a value that an earlier process has drawn its position is found again.
+    distinct: dict[object, Any] = {}
+    for value in domain.values:
+        distinct.setdefault(row_key(value), value)
+    return list(distinct.values())
+
+
 def _distribution(domain: Domain) -> BaseDistribution:
     if isinstance(domain, Range):
         if domain.is_int:
@@ -70,4 +83,4 @@ def _distribution(domain: Domain) -> BaseDistribution:
         return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
     assert isinstance(domain, Choices)
     # Optuna knows plain values only; lists stand in for their position.
-    return CategoricalDistribution(tuple(domain.values) if _is_plain(domain) else range(len(domain.values)))
+    return CategoricalDistribution(tuple(domain.values) if _is_plain(domain) else range(len(_distinct(domain))))
