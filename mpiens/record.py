@@ -124,9 +124,10 @@ def objective_values(names: tuple[str, ...], results: dict[str, Value]) -> dict[
         TrialError: An objective is missing, not a number, or not finite.
     """
     values = {}
+    returned = sorted(results)
     for name in names:
         if name not in results:
-            found = ", ".join(map(repr, sorted(results))) or "nothing"
+            found = ", ".join(map(repr, returned)) or "nothing"
             raise TrialError(f"objective {name!r} is missing; the model returned {found}")
         value = results.pop(name)
         if type(value) is int or (type(value) is float and math.isfinite(value)):

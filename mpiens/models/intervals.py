@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import SupportsFloat
 
-from mpiens.errors import TrialPruned, UsageError
+from mpiens.errors import TrialError, TrialPruned, UsageError
 from mpiens.models.base import Trial
 
 _TINY = 1e-9
@@ -27,6 +27,7 @@ def psolve(trial: Trial, tstop_ms: float, every_ms: float, measure: Callable[[fl
             the objective.
 
     Raises:
+        TrialError: What the measure returned on the group's root is no number.
         TrialPruned: The trial is to be given up. Not at the end, when nothing would be saved.
         UsageError: The times are none.
     """
@@ -40,6 +41,10 @@ def psolve(trial: Trial, tstop_ms: float, every_ms: float, measure: Callable[[fl
         pc.psolve(min(step * every_ms, tstop_ms))
         value = measure(h.t)
         if is_root:
-            trial.report(math.nan if value is None else value, step)
+            if value is None:
+                raise TrialError(
+                    "psolve: measure returned None on the group's root; expected a number, NaN for none yet"
+                )
+            trial.report(value, step)
         if step < last and trial.should_prune():
             raise TrialPruned

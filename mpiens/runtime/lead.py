@@ -40,6 +40,7 @@ from mpiens.runtime.walltime import Allotment, with_deadline
 from mpiens.runtime.writers import WriterRanks
 from mpiens.samplers.grid import GridSampler
 from mpiens.store import FileStore, remove_packed
+from mpiens.trial import TrialState
 from mpiens.watchdog import read_kills
 from mpiens.worker import GroupRoot
 
@@ -120,7 +121,9 @@ def _ended_before(job: Job) -> Ending | None:
     tally = Tally(job.sampler.total)
     for state in tally.finished:
         tally.finished[state] = int((saved.states == state).sum())
-    reason = f"complete already, all {tally.total} trials; nothing to do"
+    failed = tally.finished[TrialState.FAIL]
+    those = f" ({failed} of them failed, and failed trials are not run again)" if failed else ""
+    reason = f"complete already, all {tally.total} trials{those}; nothing to do"
     if job.loaded.spec.search.trials is not None:
         reason += f"; --set search.trials={2 * tally.total} would go on"
     spec = job.loaded.spec

@@ -138,4 +138,4 @@ def test_a_constraint_that_the_model_does_not_return_fails_the_trial(tmp_path: P
     search = {"algorithm": "tpe", "trials": 3, "objectives": {"near": "minimize"}, "constraints": ["rate_max"]}
     done = mpiens(0, "run", write_project(tmp_path, MODEL, space=SPACE, search=search))
     assert done.returncode == 0
-    assert "3 x objective 'rate_max' is missing; the model returned 'above', 'far', 'kept'" in done.stdout
+    assert "3 x objective 'rate_max' is missing; the model returned 'above', 'far', 'kept', 'near'" in done.stdout

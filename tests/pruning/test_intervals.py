@@ -98,6 +98,27 @@ def test_neuron_spikes_are_those_of_one_piece_and_a_pruned_trial_stops_early(
     assert r.reports(3)["value"].tolist() == pytest.approx([len(r["spikes_t"][0]) / 250])
 
 
+@pytest.mark.mpi
+@pytest.mark.neuron
+def test_a_measure_without_a_value_fails_the_trial(tmp_path: Path) -> None:
+    model = """
+from mpiens.neuron import psolve
+
+def simulate(trial):
+    from neuron import h
+    h.ParallelContext().set_maxstep(1)
+    h.finitialize(-65)
+    psolve(trial, 2.0, 1.0, lambda t: None)
+    return {"loss": 1.0}
+"""
+    search = {"algorithm": "grid", "objectives": {"loss": "minimize"}, "pruner": "median"}
+    spec = write_project(tmp_path, model, space={"x": [1, 2]}, search=search, groups={"size": 2})
+    completed(3, "run", spec)
+    errors = mpiens.open(tmp_path / "small.run").trials["error"]
+    assert all("measure returned None on the group's root" in error for error in errors), errors.tolist()
+    assert "complete already, all 2 trials (2 of them failed, " in completed(0, "resume", tmp_path / "small.run")
+
+
 SCRIPT = """
 import numpy
 from mpiens import TrialPruned
