@@ -79,12 +79,26 @@ class Zip:
             return _never
         fixed = {name: row_key(column.value) for name, column in self._among(names) if isinstance(column, Repeat)}
         varying = [name for name, _column in self._among(names) if name not in fixed]
-        column = self.columns[varying[0]] if len(varying) == 1 else None
-        if isinstance(column, range):
-            matches = _in_range(varying[0], column)
-        else:
-            matches = listed(self._rows(varying), frozenset(varying))
+        ranges = [name for name in varying if isinstance(self.columns[name], range)]
+        matches = self._beside(ranges[0], varying) if ranges else listed(self._rows(varying), frozenset(varying))
         return lambda row: all(row_key(row[name]) == key for name, key in fixed.items()) and matches(row)
+
+    def _beside(self, ranged: str, names: Sequence[str]) -> Matcher:
+        """A range has each value once, so there is one row only to compare with. It may not fit into memory."""
+        column = self.columns[ranged]
+        assert isinstance(column, range)
+        others = [(name, self.columns[name]) for name in names if name != ranged]
+
+        def matches(row: Row) -> bool:
+            key = row_key(row[ranged])
+            if isinstance(key, float) and key.is_integer():
+                key = int(key)
+            if not isinstance(key, int) or key not in column:
+                return False
+            index = column.index(key)
+            return all(row_key(row[name]) == row_key(other[index]) for name, other in others)
+
+        return matches
 
     def _among(self, names: frozenset[str]) -> Iterator[tuple[str, Sequence[Any]]]:
         return ((name, column) for name, column in self.columns.items() if name in names)
@@ -211,18 +225,6 @@ def _padded(side: Source, names: frozenset[str]) -> Matcher:
 
 def _never(_row: Row) -> bool:
     return False
-
-
-def _in_range(name: str, column: range) -> Matcher:
-    """Asks the range, which may have more values than fit into memory."""
-
-    def matches(row: Row) -> bool:
-        key = row_key(row[name])
-        if isinstance(key, float) and key.is_integer():
-            key = int(key)
-        return isinstance(key, int) and key in column
-
-    return matches
 
 
 def listed(rows: Iterable[Row], names: frozenset[str]) -> Matcher:

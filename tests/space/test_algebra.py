@@ -257,6 +257,19 @@ def test_a_difference_of_billions_is_counted_by_its_axes() -> None:
         assert len(missing(cube, done + done)) == len(cube - done) == 10**9 - 2
         assert len(cube - Param(a=[1, 2, 1], c=[3, 4, 3])) == 10**9 - 2 * 1000
         assert len(Param(a=[1, 1, 2]) * Param(b=[1, math.nan]) - Param(a=[1, 1], b=[math.nan, math.nan])) == 4
+        more = cube + Param(a=[-1], e=[1])
+        assert len(more - Param(b=[0])) == 999 * 10**6 + 1
+        assert len(missing(more, cube * Param(e=[math.nan])) - Param(e=[2])) == 1
+        assert (
+            len(cube - Param(a=[1, 2]) - Param(b=[1]) - Param(a=[1, 5, 6], c=[1, 1, 2])) == 998 * 999 * 1000 - 2 * 999
+        )
+        assert len((cube - Param(a=[1]) + more) - Param(b=[1]) - Param(c=[2])) == (999 + 1000) * 999**2 + 1
+        assert len(Param(a=range(10**9)) - Param(a=[1, 2]) - Param(a=[2, 3, 3])) == 10**9 - 3
+        pairs = Param(a=range(10**9), b=range(0, 2 * 10**9, 2))
+        assert (Param(a=[1, 2, 2.0, -1, True], b=[2, 4, 5, -2, 2]) - pairs).build() == {
+            "a": [2.0, -1, True],
+            "b": [5, -2, 2],
+        }
         line = Param(a=range(10**9), b="x")
         assert len(Param(a=range(10**9)) - Param(a=[5, 5.0, -1, 0.5, True, "x"])) == 10**9 - 1
         assert next((Param(a=[1, 10**9], b=["x", "x"]) - line).iterate())["a"] == 10**9
@@ -278,6 +291,10 @@ def test_differences_of_products_are_counted_right(data: st.DataObject) -> None:
     assert len(rest) == sum(1 for _ in rest.iterate())
     twice = rest - data.draw(st.sampled_from(operands))
     assert len(twice) == sum(1 for _ in twice.iterate())
+    again = missing(twice + left, data.draw(st.sampled_from([twice, rest, left])) + Param(d=[1])) + Param(a=[1], e=[1])
+    for _ in range(data.draw(st.integers(0, 5))):
+        again -= data.draw(st.sampled_from(operands))
+    assert len(again) == sum(1 for _ in again.iterate())
 
 
 def test_thousands_of_operands() -> None:
