@@ -150,4 +150,6 @@ def _is_data(value: Any) -> bool:
         return all(map(_is_data, value))
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_data(item) for key, item in value.items())
-    return value is None or isinstance(value, bool | int | float | str)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return value is None or isinstance(value, float | str)

@@ -186,6 +186,14 @@ def test_what_a_sampler_must_not_return(answer: object, words: str, tmp_path: Pa
     assert str(caught.value) == f"own.py:Sampler: ask(1) {words}"
 
 
+def test_a_whole_number_of_a_sampler_has_64_bits(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(ANSWERS)
+    plan = Plan("own.py:Sampler", 4, 1, options={"answer": [{"x": 2**63}]})
+    space = parse_space({"zip": {"x": [1, 2]}}, tmp_path)
+    with pytest.raises(MpiensError, match="'x' a value that is no plain data: 9223372036854775808"):
+        CustomSampler(plan, plan.algorithm, {}, space, tmp_path).ask(1)
+
+
 def test_a_sampler_may_leave_out_what_has_one_value(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(ANSWERS)
     plan = Plan("own.py:Sampler", 4, 1, ("minimize",), options={"answer": [{"x": 1.0}]})
