@@ -43,7 +43,11 @@ def finalize(status: int) -> None:
     if MPI is None or not MPI.Is_initialized() or MPI.Is_finalized():
         return
     with _bounded(status):
-        MPI.Finalize()
+        try:
+            MPI.Finalize()
+        except MPI.Exception:  # a rank was killed just now; the others have nothing more to say to it
+            flush()
+            os._exit(status)
 
 
 @contextlib.contextmanager
