@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,30 @@ def test_options_of_pruners_that_are_refused(pruner: dict[str, Any], words: str,
 @pytest.mark.parametrize(("algorithm", "options"), TAKEN)
 def test_options_that_are_taken(algorithm: str, options: dict[str, Any], tmp_path: Path) -> None:
     _build(tmp_path, algorithm=algorithm, options=options)  # warnings are errors here
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "library"),
+    [
+        ("nevergrad", "nevergrad"),
+        ("bayesopt", "bayes_opt"),
+        ("hyperopt", "hyperopt"),
+        ("pymoo", "pymoo"),
+        ("gp", "torch"),
+        ("ax", "ax"),
+    ],
+)
+def test_a_library_that_is_not_installed(
+    algorithm: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [module for module in sys.modules if module.startswith(f"{library}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SpecError) as caught:
+        _build(tmp_path, algorithm=algorithm)
+    words = f"search.algorithm: {algorithm} needs a library that is not installed"
+    assert str(caught.value).startswith(f"{tmp_path / 'spec.yaml'}:{caught.value.line}: {words}")
+    assert str(caught.value).endswith(f": pip install 'mpiens[{algorithm}]'")
 
 
 def test_a_threshold_may_be_below_zero(tmp_path: Path) -> None:
