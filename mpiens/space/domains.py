@@ -36,6 +36,9 @@ MAX_INTEGERS = 10**15
 
 _RANGE_KEYS = ("low", "high", "log", "step", "type")
 _LIST_KEYS = ("range", "linspace", "logspace", "values")
+KEYS = _RANGE_KEYS + _LIST_KEYS
+"""Keys of a mapping that is a domain."""
+
 _TUPLE_LIMIT = 100_000
 
 
@@ -114,10 +117,8 @@ def parse_domain(name: str, value: object, key: str | None = None) -> Domain:
 
 def _parse_mapping(mapping: dict[Any, object], key: str) -> Domain:
     for found in mapping:
-        if found not in _RANGE_KEYS + _LIST_KEYS:
-            raise SpecError(
-                f"unknown key{nearest(found, _RANGE_KEYS + _LIST_KEYS) or _known_keys()}", key=f"{key}.{found}"
-            )
+        if found not in KEYS:
+            raise SpecError(f"unknown key{nearest(found, KEYS) or _known_keys()}", key=f"{key}.{found}")
     lists = [found for found in mapping if found in _LIST_KEYS]
     if not lists:
         return _parse_range(mapping, key)

@@ -25,11 +25,11 @@ from mpiens.errors import SpecError, UsageError
 from mpiens.space.algebra import Param, missing
 from mpiens.space.domains import Domain, Fixed, Range, parse_domain
 from mpiens.space.points import SUFFIXES, read_points
-from mpiens.space.values import check_name, check_width, is_plain, nearest, shown
+from mpiens.space.slips import slip
+from mpiens.space.values import check_name, check_width, is_plain, shown
 
 _FOLDED: dict[str, Callable[[Param, Param], Param]] = {"product": operator.mul, "concat": operator.add}
 _PAIRED: dict[str, Callable[[Param, Param], Param]] = {"subtract": operator.sub, "missing": missing}
-_WORDS = (*_FOLDED, *_PAIRED, "zip", "points")
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def space_problems(tree: object) -> list[SpecError]:
     if not isinstance(tree, dict) or is_expression(tree):
         return []
     problems = []
-    for name, value in tree.items():
+    for name in tree:
         try:
-            _parse_parameter(name, value, "space")
+            _parse_parameter(name, tree, "space")
         except SpecError as error:
             problems.append(error)
     return problems
@@ -146,21 +146,17 @@ def _as_mapping(tree: object, key: str) -> dict[Any, Any]:
 
 
 def _parse_domains(mapping: dict[Any, Any], key: str) -> dict[str, Domain]:
-    return {name: _parse_parameter(name, value, key) for name, value in mapping.items()}
+    return {name: _parse_parameter(name, mapping, key) for name in mapping}
 
 
-def _parse_parameter(name: Any, value: object, key: str) -> Domain:
+def _parse_parameter(name: Any, mapping: dict[Any, Any], key: str) -> Domain:
     try:
-        return parse_domain(name, value, f"{key}.{name}")
-    except SpecError as error:
-        holds_operands = isinstance(value, list) and any(isinstance(item, dict) for item in value)
-        if not holds_operands:
+        return parse_domain(name, mapping[name], f"{key}.{name}")
+    except SpecError:
+        meant = slip(name, mapping[name], [other for other in mapping if other != name])
+        if meant is None:
             raise
-        if name in _WORDS:
-            hint = f"; for the expression {name!r} it must be the only key here"
-        else:
-            hint = nearest(name, _WORDS)
-        raise SpecError(error.problem + hint, key=error.key) from None
+        raise SpecError(meant, key=f"{key}.{name}") from None
 
 
 def _parse_operand(tree: object, key: str, folder: Path) -> Param:
