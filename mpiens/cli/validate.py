@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mpiens.command import anchored
-from mpiens.errors import MpiensError, SpecError, UsageError
+from mpiens.errors import ModelError, MpiensError, SpecError, UsageError
 from mpiens.layout import plan
 from mpiens.models.cfg_check import check_script, find_cfg, unknown_cfg_paths
 from mpiens.models.command import find_program
@@ -80,7 +80,7 @@ def _check_model(loaded: LoadedSpec) -> str:
     with tempfile.TemporaryDirectory(prefix="mpiens-validate-") as build:
         library = None
         if model.mechanisms is not None:
-            library = str(compile_mechanisms(loaded.folder / model.mechanisms, Path(build)))
+            library = _compile(loaded.folder / model.mechanisms, Path(build))
         for target, key in (
             (model.python, "model.python"),
             (model.setup, "model.setup"),
@@ -102,6 +102,13 @@ def _check_model(loaded: LoadedSpec) -> str:
     if model.mechanisms is not None:
         checked.append(f"the mechanisms in {model.mechanisms} compile")
     return ", ".join(checked)
+
+
+def _compile(folder: Path, build: Path) -> str:
+    try:
+        return str(compile_mechanisms(folder, build, is_kept=False))
+    except ModelError as error:
+        raise SpecError(str(error), key="model.mechanisms") from error
 
 
 def _import(target: str, folder: str, library: str | None, key: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,15 +22,20 @@ LIBRARY = "libnrnmech.so"
 LOG = "nrnivmodl.log"
 _STAMP = "sources.sha256"
 _SHOWN_LINES = 12
+_MOST_LINES = 60
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+"""A terminal's codes, such as those of colours."""
+
 _TIMEOUT_S = 1800.0
 
 
-def compile_mechanisms(folder: Path, build_dir: Path) -> Path:
+def compile_mechanisms(folder: Path, build_dir: Path, is_kept: bool = True) -> Path:
     """Compile the .mod files of `folder`, unless that has been done and nothing has changed since.
 
     Args:
         folder: With .mod files, and what they include.
         build_dir: Where the library and the compiler's log go; made if need be.
+        is_kept: `build_dir` stays, so that errors may name the log in it; otherwise they show more of it.
 
     Returns:
         Absolute path of the library.
@@ -53,9 +59,12 @@ def compile_mechanisms(folder: Path, build_dir: Path) -> Path:
     # In a folder of its own: nrnivmodl links whatever objects it finds, those of removed .mod files too.
     with tempfile.TemporaryDirectory(prefix="build-", dir=build_dir) as work:
         status = _run([str(command), str(folder)], Path(work), log)
+        if status is None:
+            where = f"; its output is in {log}" if is_kept else ""
+            raise ModelError(f"nrnivmodl has not ended after {_TIMEOUT_S:g} s{where}")
         built = sorted(Path(work).glob(f"*/**/{LIBRARY}")) or sorted(Path(work).glob(f"*/{LIBRARY}"))
         if status != 0 or not built:
-            raise ModelError(_failure(folder, log, status))
+            raise ModelError(_failure(folder, log, status, is_kept))
         fresh = library.with_suffix(".new")
         shutil.copy2(built[0], fresh)
         fresh.replace(library)
@@ -118,8 +127,8 @@ def _check_tools() -> None:
             )
 
 
-def _run(command: list[str], work: Path, log: Path) -> int:
-    """Run `command` in `work` with its output in `log`. Returns its exit status."""
+def _run(command: list[str], work: Path, log: Path) -> int | None:
+    """Run `command` in `work` with its output in `log`. Returns its exit status, None when it took too long."""
     with log.open("wb") as output:
         # A session of its own, so that on a time-out the compiler's processes go with it.
         process = subprocess.Popen(
@@ -134,19 +143,20 @@ def _run(command: list[str], work: Path, log: Path) -> int:
         try:
             return process.wait(_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            raise ModelError(f"nrnivmodl has not ended after {_TIMEOUT_S:g} s; its output is in {log}") from None
+            return None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
-def _failure(folder: Path, log: Path, status: int) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+def _failure(folder: Path, log: Path, status: int, is_kept: bool) -> str:
+    lines = _ESCAPES.sub("", log.read_text(errors="replace")).rstrip().splitlines()
     # The wrapper's Python traceback and make's summary come last and say nothing about the cause.
     end = next((index for index, line in enumerate(lines) if line.startswith("Traceback (most recent")), len(lines))
-    shown = "\n".join(f"  {line}" for line in lines[:end][-_SHOWN_LINES:])
+    shown = "\n".join(f"  {line}" for line in lines[:end][-(_SHOWN_LINES if is_kept else _MOST_LINES) :])
     how = f"status {status}" if status else "no library"
-    return (
-        f"the mechanisms in {folder} do not compile (nrnivmodl: {how}); all its output is in {log}, the end:\n{shown}"
-    )
+    if not is_kept:
+        shown = shown.replace(f"{log.parent}{os.sep}", "")
+    where = f"all its output is in {log}, the end" if is_kept else "its output"
+    return f"the mechanisms in {folder} do not compile (nrnivmodl: {how}); {where}:\n{shown}"

@@ -8,6 +8,7 @@ from mpiens.errors import InstallationError, ModelError, SpecError
 from mpiens.models import mechanisms
 from mpiens.models.cfg_check import unknown_cfg_paths
 from mpiens.models.mechanisms import compile_mechanisms
+from project import mpiens, write_project
 
 LEAKY = """
 NEURON { SUFFIX leaky
@@ -59,6 +60,26 @@ def test_error_shows_the_compilers_words_and_the_log(folder, tmp_path):
         compile_mechanisms(folder, tmp_path / "build")
     assert "Illegal" in str(caught.value)
     assert str(tmp_path / "build" / "nrnivmodl.log") in str(caught.value)
+
+
+def test_validate_calls_it_an_error_of_the_spec_and_names_no_log_that_goes(folder, tmp_path):
+    (folder / "broken.mod").write_text("NEURON { SUFFIX x }\nBREAKPOINT { i = = g }\n")
+    done = mpiens(0, "validate", write_project(tmp_path, model={"python": "model.py:simulate", "mechanisms": "mod"}))
+    assert done.returncode == 2
+    assert "spec.yaml:4: model.mechanisms: the mechanisms in" in done.stderr
+    assert "broken.mod" in done.stderr
+    assert "Illegal" in done.stderr
+    assert "nrnivmodl.log" not in done.stderr
+    assert "mpiens-validate-" not in done.stderr
+
+
+def test_colours_of_the_compilers_words_are_left_out(folder, tmp_path, monkeypatch):
+    tool = tmp_path / "nrnivmodl"
+    tool.write_text("#!/bin/sh\nprintf '\\033[1;31mleaky.mod: wrong\\033[0m\\033[K\\n'\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(mechanisms.sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(ModelError, match=r"\n  leaky\.mod: wrong$"):
+        compile_mechanisms(folder, tmp_path / "build")
 
 
 def test_folders_without_mod_files(folder, tmp_path):
