@@ -31,19 +31,19 @@ _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 def status(run: Path, verbose: bool) -> None:
     """Show counts, rate, time left and the best trial of RUN, a run directory; the current one if not given."""
     found = read_status(run)
+    run_dir = run if run.is_dir() else run.parent
     try:
-        text = _describe(found)
+        text = _describe(found, run_dir)
     except _DAMAGED as error:
         raise UsageError(
             f"{run}: {STATUS_NAME} is damaged; the run itself is not, and its next status mends it"
         ) from error
     click.echo(text)
     if verbose:
-        run_dir = run if run.is_dir() else run.parent
         _list_missing(run_dir, _list_failures(run_dir), found["total"])
 
 
-def _describe(found: dict[str, Any]) -> str:
+def _describe(found: dict[str, Any], run_dir: Path) -> str:
     done = found["complete"] + found["pruned"] + found["failed"]
     lines = [
         f"{found['name']}: {found['state']}" + (f": {found['reason']}" if found["reason"] else ""),
@@ -63,6 +63,8 @@ def _describe(found: dict[str, Any]) -> str:
     lines += [f"  failures  {many} x {cause}" for cause, many in list(found["causes"].items())[:10]]
     if found["state"] == "lost":
         lines.append(f"  the run has not been heard of since its last status; it ran on {found['host']}")
+    if found["state"] in ("lost", "stopped"):
+        lines.append(f"  go on     {words.resume(run_dir)}")
     if found[CHANGED]:
         lines.append(
             f"  {STATUS_NAME} is not as a run has written it: it is damaged, or another program has changed it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 
 from mpiens.report import words
@@ -51,7 +50,7 @@ def summarize(ending: Ending) -> str:
     lines.append(f"  results   {last.run_dir / 'results.h5'}")
     lines.append(f"  log       {last.run_dir / 'run.log'}")
     if ending.outcome == "stopped":
-        lines.append(f"  go on     mpiens resume {shlex.quote(str(last.run_dir))}")
+        lines.append(f"  go on     {words.resume(last.run_dir)}")
     if last.done and last.complete + last.pruned == 0:
         lines.append("  warning   no trial has succeeded: see failures above, and tracebacks in the log")
     elif last.done and not last.complete:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -35,6 +37,11 @@ def params(values: Mapping[str, Any], most: int = 6) -> str:
     """``a=1 b=2.5``, at most so many."""
     shown = [f"{name}={number(value)}" for name, value in list(values.items())[:most]]
     return " ".join(shown) + (f" and {len(values) - most} more" if len(values) > most else "")
+
+
+def resume(run_dir: Path) -> str:
+    """The command that goes on with a run."""
+    return f"mpiens resume {shlex.quote(str(run_dir))}"
 
 
 def count(many: int, noun: str) -> str:

@@ -102,7 +102,9 @@ def test_a_damaged_journal_of_results_is_named(tmp_path: Path) -> None:
     spec = write_project(tmp_path, DIES_ONCE, space={"x": {"range": [0, 8, 1]}})
     run_dir = tmp_path / "small.run"
     assert mpiens(0, "run", spec).returncode == -signal.SIGKILL
-    assert "small: lost" in completed(0, "status", run_dir), "its process is seen to be gone at once"
+    shown = completed(0, "status", run_dir)
+    assert "small: lost" in shown, "its process is seen to be gone at once"
+    assert f"  go on     mpiens resume {run_dir}\n" in shown
     path = results_journal(run_dir)
     data = bytearray(path.read_bytes())
     (first, _), (second, _), *others = read_frames(path)
