@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from mpiens.environment import SUPERVISED
 from mpiens.errors import MpiensError, SearchError, UsageError
 from mpiens.processes import is_alive
+from mpiens.report import words
 from mpiens.runtime.lifesign import STATUS_NAME, age_s
 from mpiens.runtime.lock import is_held
 from mpiens.runtime.observer import Ending, Snapshot
@@ -120,7 +121,7 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     try:
         status = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{run_dir}: no run here ({STATUS_NAME} is missing); `mpiens list` shows runs below") from None
+        raise UsageError(f"{run_dir}: {_without_status(path.parent)}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     if not isinstance(status, Mapping) or not isinstance(status.get("state"), str):
@@ -130,6 +131,20 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     if status["state"] == "running" and not _is_seen(path.parent, status):
         status["state"] = "lost"
     return status
+
+
+def _without_status(run_dir: Path) -> str:
+    """Why this directory may have no status."""
+    from mpiens.runtime.resume import holds_run
+
+    if is_held(run_dir):
+        return "a run is starting here and has not written its state yet; ask again in some seconds"
+    if holds_run(run_dir):
+        return (
+            f"files of a run are here, but {STATUS_NAME} is missing: it is still starting, was killed before it wrote "
+            f"its state, or the file was removed; `{words.resume(run_dir)}` goes on with what there is"
+        )
+    return f"no run here ({STATUS_NAME} is missing); `mpiens list` shows runs below"
 
 
 def _is_seen(run_dir: Path, status: Mapping[str, Any]) -> bool:

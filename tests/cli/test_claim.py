@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mpiens.runtime.lock import RunLock
 from mpiens.store.unsealed import recorded_numbers
 from project import completed, contents, mpiens, write_project
 from supervision import supervise
@@ -115,3 +116,18 @@ def test_a_status_with_a_misspelt_key(tmp_path: Path) -> None:
     assert "already holds a run" in mpiens(0, "run", spec).stderr
     assert mpiens(0, "list", tmp_path).returncode == 0
     completed(0, "run", spec, "--overwrite")
+
+
+def test_status_of_a_directory_whose_run_has_not_written_its_state(tmp_path: Path) -> None:
+    lock = RunLock()
+    lock.hold(tmp_path)
+    try:
+        starting = mpiens(0, "status", tmp_path)
+    finally:
+        lock.release()
+    (tmp_path / "journal").mkdir()
+    begun = mpiens(0, "status", tmp_path)
+    assert (starting.returncode, begun.returncode) == (2, 2)
+    assert f"{tmp_path}: a run is starting here and has not written its state yet" in starting.stderr
+    assert "status.json is missing: it is still starting" in begun.stderr
+    assert f"`mpiens resume {tmp_path}` goes on" in begun.stderr
