@@ -44,10 +44,6 @@ class ObservingSampler(AdaptiveSampler):
                 "or tpe",
                 key="search.objectives",
             )
-        if plan.constraints:
-            raise SpecError(
-                f"{plan.algorithm} does not take constraints; use tpe, nsga2 or nsga3", key="search.constraints"
-            )
         self.cube = UnitCube(domains)
         self.cube.check_searchable(plan.algorithm)
         self._startup = startup

@@ -9,6 +9,8 @@ from mpiens.space.domains import Choices, Domain, Fixed, Range
 from mpiens.space.space import Space
 from mpiens.space.values import is_number, nearest, shown
 
+_MOST_SHOWN = 8
+
 
 def misfit(point: Mapping[str, Any], space: Space) -> tuple[str | None, str] | None:
     """What keeps a point out of a space; None: nothing does.
@@ -27,7 +29,7 @@ def misfit(point: Mapping[str, Any], space: Space) -> tuple[str | None, str] | N
             if not isinstance(domains.get(name), Fixed):
                 return None, f"the parameter {name!r} is missing"
         elif name in domains and not admits(domains[name], point[name]):
-            return name, f"{shown(point[name])} is not in the space"
+            return name, f"{shown(point[name])} is not in the space: expected {described(domains[name])}"
     return None
 
 
@@ -40,6 +42,18 @@ def admits(domain: Domain, value: object) -> bool:
             return is_number(value) and value in domain.values
         return any(_same(choice, value) for choice in domain.values)
     return is_number(value) and _in_range(domain, value)  # type: ignore[arg-type]
+
+
+def described(domain: Domain) -> str:
+    """What a domain admits, in words; of long lists the first values."""
+    if isinstance(domain, Fixed):
+        return shown(domain.value)
+    if isinstance(domain, Choices):
+        values = ", ".join(shown(value) for value in domain.values[:_MOST_SHOWN])
+        return f"one of {values}" + (f", ... ({len(domain.values)} values)" if len(domain.values) > _MOST_SHOWN else "")
+    number = "a whole number" if domain.is_int else "a number"
+    steps = "" if domain.step in (None, 1 if domain.is_int else None) else f" in steps of {shown(domain.step)}"
+    return f"{number} from {shown(domain.low)} to {shown(domain.high)}{steps}"
 
 
 def _in_range(domain: Range, value: float) -> bool:

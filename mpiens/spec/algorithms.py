@@ -8,6 +8,7 @@ from typing import Any
 
 from mpiens.errors import SpecError
 from mpiens.space.values import nearest
+from mpiens.spec.schema import ALIASES
 
 ALGORITHMS = (
     "grid",
@@ -32,6 +33,9 @@ GRIDS = ("grid",)
 WITHOUT_OBJECTIVE = ("grid", "random", "brute_force", "lhs", "qmc")
 """Do not learn from what they are told, so they need no objective."""
 
+TAKE_CONSTRAINTS = ("tpe", "nsga2", "nsga3", "gp", "nevergrad", "pymoo")
+"""Learn from constraints too. Those without an objective need not: what they visit does not depend on results."""
+
 GONE = {
     "hebo": "the library HEBO does not work with today's NumPy and pymoo (its releases need NumPy before 1.25 or pymoo "
     "before 0.6); the nearest are ax, gp and bayesopt",
@@ -39,6 +43,16 @@ GONE = {
     "zoopt": "the library zoopt is not kept up any more (its last release is of 2022); the nearest is nevergrad",
 }
 """Names that netpyne.batchtools knows that cannot be had, and why. For its other names see the schema's `ALIASES`."""
+
+_OTHER_NAMES = {
+    "nsga": ("nsga2", "nsga3"),
+    "cma": ("cmaes",),
+    "gaussianprocess": ("gp",),
+    "quasimontecarlo": ("qmc",),
+    "bayesianoptimization": ("bayesopt", "gp"),
+    "bayesian": ("bayesopt", "gp"),
+}
+"""Other words for algorithms, in small letters and without signs."""
 
 _CUSTOM = re.compile(r"([^:]+\.py|[^\W\d][\w.]*):[^\W\d]\w*")
 
@@ -57,11 +71,24 @@ def check_algorithm(algorithm: str) -> None:
     if algorithm in GONE:
         raise SpecError(f"{algorithm}: {GONE[algorithm]}", key="search.algorithm")
     if algorithm not in ALGORITHMS and not is_custom(algorithm):
-        hint = nearest(algorithm, ALGORITHMS)
+        hint = _likely(algorithm)
         raise SpecError(
             f"unknown algorithm {algorithm!r}{hint}; known are {', '.join(ALGORITHMS)}, or my_module.py:MySampler",
             key="search.algorithm",
         )
+
+
+def _likely(algorithm: str) -> str:
+    """``; did you mean 'x'?`` for classes of libraries and other words too, or nothing."""
+    bare = _plain(algorithm.rpartition(".")[2]).removesuffix("sampler").removesuffix("search")
+    bare = re.sub("iii$", "3", bare)
+    bare = re.sub("ii$", "2", bare)
+    names = _OTHER_NAMES.get(bare) or tuple(name for name in (*ALGORITHMS, *ALIASES) if _plain(name) == bare)
+    return f"; did you mean {' or '.join(map(repr, names))}?" if names else nearest(algorithm, ALGORITHMS)
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 PRUNERS = ("median", "percentile", "successive_halving", "hyperband", "patient", "threshold", "nop")

@@ -8,7 +8,9 @@ from mpiens.errors import SpecError
 from mpiens.space import Space
 from mpiens.space.membership import misfit
 from mpiens.spec.algorithms import (
+    ALGORITHMS,
     GRIDS,
+    TAKE_CONSTRAINTS,
     WITHOUT_DIRECTION,
     WITHOUT_OBJECTIVE,
     check_algorithm,
@@ -100,6 +102,11 @@ def _check_constraints(spec: Spec, _space: Space) -> None:
     search = spec.search
     if search.constraints and not search.objectives:
         raise SpecError("constraints need an objective", key="search.constraints")
+    learns = search.algorithm in ALGORITHMS and search.algorithm not in WITHOUT_OBJECTIVE
+    if search.constraints and learns and search.algorithm not in TAKE_CONSTRAINTS:
+        raise SpecError(
+            f"{search.algorithm} does not take constraints; {', '.join(TAKE_CONSTRAINTS)} do", key="search.constraints"
+        )
     for index, name in enumerate(search.constraints):
         if name in search.objectives:
             raise SpecError(f"{name!r} is an objective too; remove one of the two", key=f"search.constraints.{index}")

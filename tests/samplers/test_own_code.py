@@ -172,8 +172,8 @@ LISTS = "; expected a list of so many mappings of parameters to values, or fewer
         ([{"x": 0.5}] * 2, "returned 2 points" + LISTS),
         ([{}], "returned {}: the parameter 'x' is missing"),
         ([{"x": 0.5, "xx": 1}], "returned {'x': 0.5, 'xx': 1}: xx: no parameter of the space; did you mean 'x'?"),
-        ([{"x": 1.5}], "returned {'x': 1.5}: x: 1.5 is not in the space"),
-        ([{"x": "a"}], "returned {'x': 'a'}: x: 'a' is not in the space"),
+        ([{"x": 1.5}], "returned {'x': 1.5}: x: 1.5 is not in the space: expected a number from 0.0 to 1.0"),
+        ([{"x": "a"}], "returned {'x': 'a'}: x: 'a' is not in the space: expected a number from 0.0 to 1.0"),
     ],
 )
 def test_what_a_sampler_must_not_return(answer: object, words: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from mpiens.errors import SpecError, UsageError
 from mpiens.space import Choices, Range
 from mpiens.spec import load_spec, parse_spec
+from mpiens.spec.algorithms import check_algorithm
 
 
 def test_full_example(folder: Path, full: str) -> None:
@@ -289,3 +290,25 @@ def test_files_that_are_no_spec(failing: Callable[..., UsageError], text: str | 
 def test_byte_order_mark_is_ignored(folder: Path, small: str) -> None:
     (folder / "spec.yaml").write_bytes(b"\xef\xbb\xbf" + small.encode())
     assert load_spec("spec.yaml").spec.name == "small"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("TPESampler", "did you mean 'tpe'?"),
+        ("optuna.samplers.TPESampler", "did you mean 'tpe'?"),
+        ("NSGAIISampler", "did you mean 'nsga2'?"),
+        ("NSGAIIISampler", "did you mean 'nsga3'?"),
+        ("CMA-ES", "did you mean 'cmaes'?"),
+        ("GridSampler", "did you mean 'grid'?"),
+        ("BruteForceSampler", "did you mean 'brute_force'?"),
+        ("nsga", "did you mean 'nsga2' or 'nsga3'?"),
+        ("tep", "did you mean 'tpe'?"),
+        ("Sobol", "did you mean 'sobol'?"),
+        ("qqqq", "unknown algorithm 'qqqq'; known are"),
+    ],
+)
+def test_other_names_of_algorithms(name: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_algorithm(name)
+    assert words in caught.value.problem

@@ -30,7 +30,6 @@ class Kind:
         prepared: How many it is shown where mpiens looks through them for it, which takes less time.
         replays: What it chooses depends on the order of asks and tells.
         takes_several: It can have several objectives.
-        takes_constraints: It can have constraints.
     """
 
     sampler: type[BaseSampler]
@@ -39,7 +38,6 @@ class Kind:
     prepared: int = 0
     replays: bool = False
     takes_several: bool = False
-    takes_constraints: bool = False
 
     def options(self) -> list[str]:
         """Names of its options."""
@@ -48,11 +46,11 @@ class Kind:
 
 
 KINDS = {
-    "tpe": Kind(PreparedTPE, window=400, best=30, prepared=1000, takes_several=True, takes_constraints=True),
-    "gp": Kind(GPSampler, window=200, best=100, takes_several=True, takes_constraints=True),
+    "tpe": Kind(PreparedTPE, window=400, best=30, prepared=1000, takes_several=True),
+    "gp": Kind(GPSampler, window=200, best=100, takes_several=True),
     "cmaes": Kind(CmaEsSampler, replays=True),
-    "nsga2": Kind(NSGAIISampler, replays=True, takes_several=True, takes_constraints=True),
-    "nsga3": Kind(NSGAIIISampler, replays=True, takes_several=True, takes_constraints=True),
+    "nsga2": Kind(NSGAIISampler, replays=True, takes_several=True),
+    "nsga3": Kind(NSGAIIISampler, replays=True, takes_several=True),
 }
 
 

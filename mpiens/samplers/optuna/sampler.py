@@ -207,10 +207,6 @@ def _check(plan: Plan) -> None:
             f"{plan.algorithm} takes one objective, found {len(plan.directions)}; for several use nsga2, nsga3 or tpe",
             key="search.objectives",
         )
-    if plan.constraints and not kind.takes_constraints:
-        raise SpecError(
-            f"{plan.algorithm} does not take constraints; use tpe, nsga2 or nsga3", key="search.constraints"
-        )
 
 
 def _is_joint(plan: Plan) -> bool:
