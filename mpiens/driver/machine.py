@@ -327,10 +327,11 @@ class Driver:
             confined = self._suspicion.release(self.running, len(free))
             actions += map(roster.hand_one, free, confined)
             return
-        if roster.is_hungry:
-            actions += roster.hand_out(self._waiting)
+        handed = list(roster.hand_out(self._waiting)) if roster.is_hungry else []
+        actions += handed
         if self.wants_point:
-            if not has_asked:
+            # Choosing a point takes a while: what is to be sent goes first, then there is time, or another event.
+            if not has_asked and not handed:
                 self._supply.asking = 1
                 actions.append(Ask(1))
             return
